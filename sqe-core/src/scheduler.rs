@@ -1,0 +1,59 @@
+//! Where an authorised plan runs.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use datafusion::{
+    execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext},
+    physical_plan::{ExecutionPlan, execute_stream},
+};
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+
+use crate::{QueryId, Result, govern::Authorized};
+
+/// An authorised plan and what it needs to run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Job {
+    /// The query.
+    pub query: QueryId,
+    /// The plan. Only the engine makes one.
+    pub plan: Authorized<Arc<dyn ExecutionPlan>>,
+    /// The query's own runtime: memory pool, store registry, settings.
+    pub context: Arc<TaskContext>,
+    /// Codecs for the plan's nodes, in an order that is part of the wire format: the engine's own, then one a catalog in
+    /// the order of their names. Empty if some table's catalog has none: such a job runs locally.
+    pub codecs: Vec<Arc<dyn PhysicalExtensionCodec>>,
+}
+
+/// Runs authorised plans. It knows no policies, tokens or identity providers.
+#[async_trait]
+pub trait Scheduler: fmt::Debug + Send + Sync + 'static {
+    /// Prepares the session before the engine plans: planner, settings.
+    ///
+    /// # Errors
+    /// `Internal` if the session cannot be prepared.
+    fn configure(&self, builder: SessionStateBuilder) -> Result<SessionStateBuilder>;
+
+    /// Starts the job. Dropping the stream cancels it. A stream that lost part of its job ends with an error, never
+    /// as if it were whole.
+    ///
+    /// # Errors
+    /// `Unavailable` if nobody can run it, `ResourceExhausted` if nobody has room.
+    async fn execute(&self, job: Job) -> Result<SendableRecordBatchStream>;
+}
+
+/// Runs the plan in this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LocalScheduler;
+
+#[async_trait]
+impl Scheduler for LocalScheduler {
+    fn configure(&self, builder: SessionStateBuilder) -> Result<SessionStateBuilder> {
+        Ok(builder)
+    }
+
+    async fn execute(&self, job: Job) -> Result<SendableRecordBatchStream> {
+        Ok(execute_stream(job.plan.into_inner(), job.context)?)
+    }
+}
