@@ -175,6 +175,14 @@ pub struct NewTable {
     pub properties: Vec<(String, String)>,
 }
 
+impl NewTable {
+    /// A table without partitioning and further properties.
+    #[must_use]
+    pub fn new(name: TableName, schema: SchemaRef, owner: Principal) -> Self {
+        Self { name, schema, partitioning: Vec::new(), owner, properties: Vec::new() }
+    }
+}
+
 /// A change to what a catalog holds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -1,1 +1,50 @@
-fn main() {}
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod audit;
+mod bench;
+mod cli;
+mod config;
+mod demo;
+mod exit;
+mod serve;
+mod sql;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{AuditCommand, BenchCommand, Cli, Command};
+
+fn main() -> ExitCode {
+    // Ends with 2 on wrong usage, by itself.
+    let cli = Cli::parse();
+    log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&anyhow::Error::from(error).context("cannot start threads")),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Serve(arguments) => serve::run(arguments).await,
+            Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
+            Command::Bench(BenchCommand::Tpch(arguments)) => bench::tpch(arguments).await,
+        }
+    });
+    // A thread that still reads from a slow disk must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}
+
+/// Log lines go to standard error, so that standard output holds answers only. `SQE_LOG` chooses what is logged.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SQE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sqe=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

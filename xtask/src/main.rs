@@ -1,1 +1,35 @@
-fn main() {}
+//! Developer tasks: `cargo xtask test [--quick] [STAGE…]` is what `.ci/run` calls; `cargo xtask stages` lists them.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod markdown;
+mod process;
+mod run;
+mod stages;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask test [--quick] [STAGE…] | cargo xtask stages";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["test" | "ci", rest @ ..] => run::test(rest),
+        ["stages"] => {
+            for stage in stages::ALL {
+                println!("{:<10} {}{}", stage.name, stage.about, if stage.quick { "" } else { " (not in --quick)" });
+            }
+            Ok(true)
+        }
+        _ => Err(anyhow::anyhow!(USAGE)),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,7 +1,101 @@
 //! The engine: one query, room by room.
+//!
+//! | room | takes → gives | leaves the process |
+//! |---|---|---|
+//! | [`session`] | credentials → a session with a verified identity | identity provider |
+//! | [`statement`] | SQL → a statement of a known kind | – |
+//! | [`resolve`] | names → tables, as the person | catalogs |
+//! | [`decide`] | accesses → decisions, one batch | policy engine |
+//! | [`bind`] | SQL against visible schemas → a verified logical plan | – |
+//! | [`vend`] | permitted tables → leases → stores | vendors |
+//! | [`plan`] | → a verified physical plan on the query's own runtime | storage (manifests) |
+//! | [`run`] | scheduler → stream, with deadline and cancellation | workers |
+//! | [`trail`] | a durable intent before the first byte, the effect before the end | audit sink |
+//!
+//! [`write`] and [`explain`] are the ways of statements that do not simply return rows; [`listing`] answers what a
+//! person may see at all.
 
+mod admission;
+mod bind;
+mod builder;
+mod decide;
 mod error;
+mod explain;
+mod information_schema;
+mod listing;
+mod plan;
+mod resolve;
+mod run;
 mod session;
+mod statement;
+mod trail;
+mod vend;
+mod write;
 
-pub use session::{Engine, Planned, QueryStream, Session, SessionOptions, Statement, StatementKind, StatementShape};
-pub use session::{ListingRequest, VisibleTable};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use datafusion::execution::SessionState;
+
+pub use builder::{EngineBuilder, Limits};
+pub use listing::{ListingRequest, VisibleTable};
+pub use plan::{Planned, Statement, StatementKind, StatementShape};
+pub use run::QueryStream;
+pub use session::{Session, SessionOptions};
+pub use write::Ingest;
+
+use crate::{
+    Credentials, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, scheduler::Scheduler,
+};
+
+/// A sovereign SQL engine: every query runs as the person who asks. Cheap to clone; clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    identity: Arc<dyn IdentityProvider>,
+    policy: Arc<dyn PolicyEngine>,
+    audit: Arc<dyn AuditSink>,
+    scheduler: Arc<dyn Scheduler>,
+    catalogs: BTreeMap<String, builder::CatalogBinding>,
+    defaults: (String, String),
+    admission: admission::Admission,
+    limits: Limits,
+    template: SessionState,
+    table_functions: BTreeSet<String>,
+    runtime: builder::SharedRuntime,
+    mask_key: Secret,
+    nodes: Vec<String>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("catalogs", &self.0.catalogs.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Begins to put an engine together.
+    #[must_use]
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// Authenticates and opens a session.
+    ///
+    /// # Errors
+    /// `Unauthenticated` for credentials that are rejected or that no provider knows, `Unavailable` if a provider
+    /// cannot decide now.
+    pub async fn session(&self, credentials: &Credentials, options: SessionOptions) -> Result<Session> {
+        Session::open(Arc::clone(&self.0), credentials, options).await
+    }
+
+    /// The names of the configured catalogs, for operators. People are shown [`Session::catalogs`].
+    #[must_use]
+    pub fn catalog_names(&self) -> Vec<String> {
+        self.0.catalogs.keys().cloned().collect()
+    }
+}

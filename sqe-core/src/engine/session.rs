@@ -1,18 +1,18 @@
-//! A person's session.
+//! Credentials → a person's session.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use chrono::Utc;
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::{Inner, builder::CatalogBinding};
+use crate::{
+    Credentials, Error, Identity, Result, Verified,
+    audit::ClientInfo,
+    catalog::{CatalogSession, OpenRequest},
 };
-
-use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
-use futures::Stream;
-
-use crate::{Credentials, Error, Identity, QueryId, Result, TableName, audit::ClientInfo};
-
-/// A sovereign SQL engine.
-#[derive(Debug, Clone)]
-pub struct Engine {}
 
 /// How a session begins.
 #[derive(Debug, Clone, Default)]
@@ -34,226 +34,113 @@ impl SessionOptions {
     }
 }
 
-impl Engine {
-    /// Authenticates and opens a session.
-    ///
-    /// # Errors
-    /// `Unauthenticated`, `Unavailable`.
-    pub async fn session(&self, _credentials: &Credentials, _options: SessionOptions) -> Result<Session> {
-        Err(Error::unsupported("not built yet"))
-    }
+/// One person's session. Cheap to clone; clones are the same session.
+#[derive(Clone)]
+pub struct Session(Arc<SessionInner>);
+
+struct SessionInner {
+    engine: Arc<Inner>,
+    identity: Verified<Identity>,
+    client: ClientInfo,
+    defaults: Mutex<(String, String)>,
+    opened: HashMap<String, OnceCell<Arc<dyn CatalogSession>>>,
+    closed: CancellationToken,
 }
 
-/// One person's session.
-#[derive(Debug, Clone)]
-pub struct Session {}
-
-/// A statement and its parameters.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Statement {
-    /// One SQL statement.
-    pub sql: String,
-    /// Values of `$1`, `$2`, … as the columns of exactly one row. `None`: there are none.
-    pub parameters: Option<RecordBatch>,
-}
-
-impl Statement {
-    /// A statement without parameters.
-    pub fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), parameters: None }
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("identity", self.identity()).finish_non_exhaustive()
     }
-
-    /// Binds one row of parameters.
-    #[must_use]
-    pub fn with_parameters(mut self, row: RecordBatch) -> Self {
-        self.parameters = Some(row);
-        self
-    }
-}
-
-/// What kind of effect a statement has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StatementKind {
-    /// Reads.
-    Query,
-    /// Changes rows; answers with one row `count`.
-    Update,
-    /// Changes definitions (DDL); answers with one row `count`.
-    Definition,
-}
-
-/// What a statement will answer with.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct StatementShape {
-    /// The columns of the answer.
-    pub schema: SchemaRef,
-    /// The parameters, in order, named `$1`, `$2`, …; a type that cannot be known is Null.
-    pub parameters: SchemaRef,
-    /// The kind of effect.
-    pub kind: StatementKind,
-}
-
-/// An authorised statement that has not run yet.
-#[derive(Debug)]
-pub struct Planned {}
-
-impl Planned {
-    /// The columns of the answer: exactly those of the batches that [`run`](Self::run) yields.
-    #[must_use]
-    pub fn schema(&self) -> SchemaRef {
-        todo!()
-    }
-
-    /// The kind of effect.
-    #[must_use]
-    pub fn kind(&self) -> StatementKind {
-        todo!()
-    }
-
-    /// The query's id.
-    #[must_use]
-    pub fn query_id(&self) -> QueryId {
-        todo!()
-    }
-
-    /// Runs it, once. The intent is durable when this returns.
-    ///
-    /// # Errors
-    /// Any; see [`ErrorKind`](crate::ErrorKind).
-    pub async fn run(self) -> Result<QueryStream> {
-        todo!()
-    }
-}
-
-/// The rows of a query. Dropping it cancels the query.
-#[derive(Debug)]
-pub struct QueryStream {}
-
-impl QueryStream {
-    /// The columns.
-    #[must_use]
-    pub fn schema(&self) -> SchemaRef {
-        todo!()
-    }
-
-    /// The query's id.
-    #[must_use]
-    pub fn query_id(&self) -> QueryId {
-        todo!()
-    }
-
-    /// All batches.
-    ///
-    /// # Errors
-    /// The first error of the stream.
-    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
-        todo!()
-    }
-}
-
-impl Stream for QueryStream {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        todo!()
-    }
-}
-
-/// Which tables to list. Patterns are SQL `LIKE` patterns.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct ListingRequest {
-    /// Only this catalog.
-    pub catalog: Option<String>,
-    /// Only schemas like this.
-    pub schema_pattern: Option<String>,
-    /// Only tables like this.
-    pub table_pattern: Option<String>,
-}
-
-/// A table that a person may see.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct VisibleTable {
-    /// Its name.
-    pub name: TableName,
-    /// `BASE TABLE` or `VIEW`.
-    pub table_type: &'static str,
-    /// The columns that this person may see.
-    pub schema: SchemaRef,
 }
 
 impl Session {
+    pub(super) async fn open(engine: Arc<Inner>, credentials: &Credentials, options: SessionOptions) -> Result<Self> {
+        let Some(identity) = engine.identity.authenticate(credentials).await? else {
+            return Err(Error::unauthenticated("the credentials were not accepted; log in again"));
+        };
+        let (catalog, schema) = engine.defaults.clone();
+        let defaults = (options.catalog.unwrap_or(catalog), options.schema.unwrap_or(schema));
+        let opened = engine.catalogs.keys().map(|name| (name.clone(), OnceCell::new())).collect();
+        let session = Self(Arc::new(SessionInner {
+            engine,
+            identity: Verified::new(identity),
+            client: options.client,
+            defaults: Mutex::new(defaults),
+            opened,
+            closed: CancellationToken::new(),
+        }));
+        session.check_alive()?;
+        Ok(session)
+    }
+
     /// Who this session runs as.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        todo!()
+        &self.0.identity
     }
 
     /// The catalog and the schema of names that have none.
     #[must_use]
     pub fn defaults(&self) -> (String, String) {
-        todo!()
+        self.0.defaults.lock().clone()
     }
 
     /// Sets the catalog, the schema, or both. They need not exist.
-    pub fn set_defaults(&self, _catalog: Option<String>, _schema: Option<String>) {
-        todo!()
+    pub fn set_defaults(&self, catalog: Option<String>, schema: Option<String>) {
+        let mut defaults = self.0.defaults.lock();
+        if let Some(catalog) = catalog {
+            defaults.0 = catalog;
+        }
+        if let Some(schema) = schema {
+            defaults.1 = schema;
+        }
     }
 
-    /// What a statement will answer with, without running it.
-    ///
-    /// # Errors
-    /// Any; see [`ErrorKind`](crate::ErrorKind).
-    pub async fn describe(&self, _sql: &str) -> Result<StatementShape> {
-        todo!()
-    }
-
-    /// Authorises and plans a statement.
-    ///
-    /// # Errors
-    /// Any; see [`ErrorKind`](crate::ErrorKind).
-    pub async fn plan(&self, _statement: Statement) -> Result<Planned> {
-        todo!()
-    }
-
-    /// Plans and runs a statement without parameters.
-    ///
-    /// # Errors
-    /// Any; see [`ErrorKind`](crate::ErrorKind).
-    pub async fn query(&self, sql: &str) -> Result<QueryStream> {
-        self.plan(Statement::new(sql)).await?.run().await
-    }
-
-    /// The names of the catalogs that this person may see.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn catalogs(&self) -> Result<Vec<String>> {
-        todo!()
-    }
-
-    /// The schemas, as (catalog, schema), that this person may see.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn schemas(&self, _request: &ListingRequest) -> Result<Vec<(String, String)>> {
-        todo!()
-    }
-
-    /// The tables that this person may see, with their visible columns.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn tables(&self, _request: &ListingRequest) -> Result<Vec<VisibleTable>> {
-        todo!()
-    }
-
-    /// Ends the session: its queries stop, and later calls are `Unauthenticated`.
+    /// Ends the session: its running statements stop, and later calls are `Unauthenticated`.
     pub fn close(&self) {
-        todo!()
+        self.0.closed.cancel();
     }
+
+    pub(super) fn engine(&self) -> &Arc<Inner> {
+        &self.0.engine
+    }
+
+    pub(super) fn client(&self) -> &ClientInfo {
+        &self.0.client
+    }
+
+    pub(super) fn closed(&self) -> &CancellationToken {
+        &self.0.closed
+    }
+
+    /// Whether the session was closed or its credentials ended.
+    pub(super) fn check_alive(&self) -> Result<()> {
+        if self.0.closed.is_cancelled() {
+            return Err(Error::unauthenticated("the session was closed; log in again"));
+        }
+        if self.0.identity.expires_at.is_some_and(|at| at <= Utc::now()) {
+            return Err(Error::unauthenticated("your credentials have expired; log in again"));
+        }
+        Ok(())
+    }
+
+    /// The binding of a catalog that the engine knows.
+    pub(super) fn binding(&self, catalog: &str) -> Option<&CatalogBinding> {
+        self.0.engine.catalogs.get(catalog)
+    }
+
+    /// The catalog, opened once a session as its person. `None` if the engine knows no such catalog.
+    pub(super) async fn catalog(&self, name: &str) -> Result<Option<Arc<dyn CatalogSession>>> {
+        let (Some(binding), Some(cell)) = (self.binding(name), self.0.opened.get(name)) else { return Ok(None) };
+        let open = || binding_open(binding, name, &self.0.identity);
+        cell.get_or_try_init(open).await.map(|session| Some(Arc::clone(session)))
+    }
+}
+
+async fn binding_open(
+    binding: &CatalogBinding,
+    name: &str,
+    identity: &Verified<Identity>,
+) -> Result<Arc<dyn CatalogSession>> {
+    binding.provider.open(&OpenRequest::new(name, identity, &binding.vendor, &binding.stores)).await
 }

@@ -1,0 +1,154 @@
+//! The metadata of a table that is about to exist.
+
+use std::{collections::HashMap, str::FromStr};
+
+use iceberg::{
+    TableCreation,
+    spec::{FormatVersion, Schema, TableMetadata, TableMetadataBuilder, Transform, UnboundPartitionSpec},
+};
+use sqe_core::{Error, Result, catalog::NewTable};
+
+use super::{
+    error::from_iceberg,
+    schema::new_schema,
+    table::{OWNER_ISSUER, OWNER_SUBJECT, RESERVED},
+};
+
+/// Properties that would move a table's files to where its creator has no business.
+const LOCATIONS: [&str; 5] =
+    ["location", "write.data.path", "write.metadata.path", "write.object-storage.path", "write.folder-storage.path"];
+
+/// The metadata of an empty table at `location`, format version 2.
+///
+/// # Errors
+/// `InvalidInput` for columns, partitioning or properties that make no table, `Unsupported` for types that the format
+/// cannot hold, `PermissionDenied` for properties that are the engine's own.
+pub fn new_table(new: &NewTable, location: &str) -> Result<TableMetadata> {
+    let schema = new_schema(&new.schema)?;
+    let partitioning = partitioning(&schema, &new.partitioning)?;
+    let mut properties = HashMap::new();
+    for (key, value) in &new.properties {
+        if key.starts_with(RESERVED) || LOCATIONS.contains(&key.as_str()) {
+            return Err(Error::denied(format!("the table property {key:?} cannot be set here")));
+        }
+        if properties.insert(key.clone(), value.clone()).is_some() {
+            return Err(Error::invalid(format!("the table property {key:?} is given twice")));
+        }
+    }
+    super::write::FileSettings::of(&properties)?;
+    properties.insert(OWNER_ISSUER.to_owned(), new.owner.issuer.clone());
+    properties.insert(OWNER_SUBJECT.to_owned(), new.owner.subject.clone());
+    let creation = TableCreation::builder()
+        .name(new.name.table.clone())
+        .location(location.to_owned())
+        .schema(schema)
+        .partition_spec(partitioning)
+        .properties(properties)
+        .format_version(FormatVersion::V2)
+        .build();
+    let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);
+    built.map(|built| built.metadata).map_err(|error| match error.kind() {
+        iceberg::ErrorKind::DataInvalid => {
+            Error::invalid(format!("the table's definition is not possible: {}", error.message())).with_source(error)
+        }
+        _ => from_iceberg(error, "define the table"),
+    })
+}
+
+fn partitioning(schema: &Schema, fields: &[(String, String)]) -> Result<UnboundPartitionSpec> {
+    let mut builder = UnboundPartitionSpec::builder();
+    for (transform, column) in fields {
+        let field = schema.field_by_name(column);
+        let field = field.ok_or_else(|| Error::invalid(format!("there is no column {column:?} to partition by")))?;
+        let parsed = parse(transform)?;
+        parsed.result_type(&field.field_type).map_err(|error| {
+            Error::invalid(format!("a table cannot be partitioned by {transform}({column}): the type does not fit"))
+                .with_source(error)
+        })?;
+        let name = match parsed {
+            Transform::Identity => column.clone(),
+            Transform::Bucket(_) => format!("{column}_bucket"),
+            Transform::Truncate(_) => format!("{column}_trunc"),
+            other => format!("{column}_{other}"),
+        };
+        builder = builder.add_partition_field(field.id, name, parsed).map_err(|error| {
+            Error::invalid(format!("the partitioning {transform}({column}) is not possible")).with_source(error)
+        })?;
+    }
+    Ok(builder.build())
+}
+
+fn parse(transform: &str) -> Result<Transform> {
+    let refuse = || {
+        Error::invalid(format!(
+            "{transform:?} is not a partition transform; use identity, bucket[n], truncate[n], year, month, day or hour"
+        ))
+    };
+    match Transform::from_str(transform).map_err(|error| refuse().with_source(error))? {
+        Transform::Unknown | Transform::Void => Err(refuse()),
+        Transform::Bucket(n) | Transform::Truncate(n) if n == 0 || i32::try_from(n).is_err() => Err(refuse()),
+        parsed => Ok(parsed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit};
+    use rstest::rstest;
+    use sqe_core::{ErrorKind, Principal, TableName};
+
+    use super::*;
+
+    fn definition(partitioning: &[(&str, &str)], properties: &[(&str, &str)]) -> Result<TableMetadata> {
+        let columns = vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+            Field::new("name", DataType::Utf8View, true),
+            Field::new("price", DataType::Float64, true),
+        ];
+        let name = TableName::new("lake", "s", "t");
+        let mut new = NewTable::new(name, Arc::new(ArrowSchema::new(columns)), Principal::new("idp", "alice"));
+        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        new.partitioning = owned(partitioning);
+        new.properties = owned(properties);
+        new_table(&new, "file:///w/s/t")
+    }
+
+    #[test]
+    fn every_transform_becomes_a_partition_field() {
+        let spec = [("bucket[16]", "id"), ("day", "at"), ("truncate[2]", "name"), ("identity", "name")];
+        let metadata = definition(&spec, &[("comment", "x")]).unwrap();
+        let names: Vec<_> = metadata.default_partition_spec().fields().iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["id_bucket", "at_day", "name_trunc", "name"]);
+        assert_eq!(metadata.format_version(), FormatVersion::V2);
+        assert_eq!(metadata.properties()[OWNER_SUBJECT], "alice");
+        for unit in ["year", "month", "hour"] {
+            assert!(definition(&[(unit, "at")], &[]).is_ok(), "{unit}");
+        }
+    }
+
+    #[rstest]
+    #[case("bucket[0]", "id")]
+    #[case("truncate[0]", "name")]
+    #[case("bucket[4294967295]", "id")]
+    #[case("void", "id")]
+    #[case("zorder", "id")]
+    #[case("bucket[4]", "price")]
+    #[case("hour", "id")]
+    #[case("identity", "missing")]
+    fn impossible_partitioning_is_refused(#[case] transform: &str, #[case] column: &str) {
+        assert_eq!(definition(&[(transform, column)], &[]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[rstest]
+    #[case("sqe.owner.subject", ErrorKind::PermissionDenied)]
+    #[case("sqe.tags.1", ErrorKind::PermissionDenied)]
+    #[case("write.data.path", ErrorKind::PermissionDenied)]
+    #[case("format-version", ErrorKind::InvalidInput)]
+    #[case("write.parquet.compression-codec", ErrorKind::Unsupported)]
+    fn properties_that_are_not_the_creators_are_refused(#[case] key: &str, #[case] kind: ErrorKind) {
+        assert_eq!(definition(&[], &[(key, "x")]).unwrap_err().kind(), kind);
+    }
+}

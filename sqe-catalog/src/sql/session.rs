@@ -1,0 +1,187 @@
+//! The catalog as one person sees it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::physical_plan::ExecutionPlan;
+use object_store::ObjectStore;
+use sqe_core::{
+    Error, Identity, Result, TableName,
+    catalog::{
+        CatalogChange, CatalogSession, CatalogTable, NewTable, OpenRequest, ScanRequest, StoreOpener, StoreRef, TableWrite,
+        WriteRequest, WriteTarget,
+    },
+    credentials::{CredentialVendor, Operation, VendRequest},
+    govern::WriteGrant,
+};
+
+use super::{
+    commit::{SqlTable, read_metadata},
+    database::Entries,
+    names::{check_schema, check_table, location},
+};
+use crate::iceberg::{
+    IcebergTable,
+    commit::create,
+    definition::new_table,
+    io::file_io,
+    scan,
+    table::{folder_url, table_folder},
+    write::IcebergWrite,
+};
+
+/// Everything here is done as `identity`: each file access goes through a lease of this person.
+#[derive(Debug)]
+pub(super) struct SqlSession {
+    catalog: String,
+    identity: Identity,
+    vendor: Arc<dyn CredentialVendor>,
+    stores: Arc<dyn StoreOpener>,
+    entries: Entries,
+    warehouse: String,
+}
+
+impl SqlSession {
+    pub(super) fn new(request: &OpenRequest<'_>, entries: Entries, warehouse: String) -> Self {
+        Self {
+            catalog: request.catalog.to_owned(),
+            identity: Identity::clone(request.identity),
+            vendor: Arc::clone(request.vendor),
+            stores: Arc::clone(request.stores),
+            entries,
+            warehouse,
+        }
+    }
+
+    async fn store(&self, name: &TableName, prefix: String, operation: Operation) -> Result<Arc<dyn ObjectStore>> {
+        let prefixes = [prefix];
+        let lease = self.vendor.vend(&VendRequest::new(&self.identity, name, &prefixes, operation)).await?;
+        self.stores.open(&lease).await
+    }
+
+    async fn load_one(&self, name: &TableName) -> Result<Arc<dyn CatalogTable>> {
+        let found = self.entries.location(&name.schema, &name.table).await?;
+        let location = found.ok_or_else(|| Error::not_found(format!("table {name} does not exist")))?;
+        let store = self.store(name, table_folder(&location)?, Operation::ReadMetadata).await?;
+        let metadata = read_metadata(&store, &location).await?;
+        let table = IcebergTable::try_new(name.clone(), Arc::new(metadata), &location, file_io(store))?;
+        Ok(Arc::new(table))
+    }
+
+    /// A grant is good for the person that it was given to.
+    fn own(&self, grant: &WriteGrant) -> Result<()> {
+        match grant.principal() == &self.identity.principal {
+            true => Ok(()),
+            false => Err(Error::internal("a change was to be made with somebody else's grant")),
+        }
+    }
+
+    fn new_location(&self, new: &NewTable) -> Result<String> {
+        check_table(&new.name)?;
+        Ok(location(&self.warehouse, &new.name))
+    }
+
+    fn client(&self, name: &TableName, store: &Arc<dyn ObjectStore>) -> Arc<SqlTable> {
+        Arc::new(SqlTable { entries: self.entries.clone(), name: name.clone(), store: Arc::clone(store) })
+    }
+
+    async fn refuse_existing(&self, name: &TableName) -> Result<()> {
+        match self.entries.location(&name.schema, &name.table).await? {
+            None => Ok(()),
+            Some(_) => Err(Error::already_exists(format!("table {name} exists already"))),
+        }
+    }
+
+    async fn create_table(&self, new: &NewTable) -> Result<()> {
+        let location = self.new_location(new)?;
+        let metadata = new_table(new, &location)?;
+        self.refuse_existing(&new.name).await?;
+        let store = self.store(&new.name, folder_url(&location), Operation::Write).await?;
+        let client = self.client(&new.name, &store);
+        create(client.as_ref(), &file_io(store), metadata, None).await.map_err(|failure| failure.error)
+    }
+}
+
+fn iceberg_table(table: &Arc<dyn CatalogTable>) -> Result<&IcebergTable> {
+    let found = table.as_any().downcast_ref::<IcebergTable>();
+    found.ok_or_else(|| Error::internal("the table is another catalog's"))
+}
+
+fn leased<'a>(store: Option<&'a StoreRef>) -> Result<&'a StoreRef> {
+    store.ok_or_else(|| Error::internal("no store was leased for the table"))
+}
+
+#[async_trait]
+impl CatalogSession for SqlSession {
+    async fn schemas(&self) -> Result<Vec<String>> {
+        self.entries.schemas().await
+    }
+
+    async fn tables(&self, schema: &str) -> Result<Vec<TableName>> {
+        let tables = self.entries.tables(schema).await?;
+        if tables.is_empty() && !self.entries.schema_exists(schema).await? {
+            return Err(Error::not_found(format!("schema {}.{schema} does not exist", self.catalog)));
+        }
+        Ok(tables.into_iter().map(|table| TableName::new(&self.catalog, schema, table)).collect())
+    }
+
+    async fn load(&self, names: &[TableName]) -> Vec<Result<Arc<dyn CatalogTable>>> {
+        futures::future::join_all(names.iter().map(|name| self.load_one(name))).await
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<Arc<dyn ExecutionPlan>> {
+        let table = iceberg_table(request.table)?;
+        let grant = request.grant;
+        if grant.principal() != &self.identity.principal || grant.table() != &request.table.facts().id {
+            return Err(Error::internal("a table was to be read with another grant"));
+        }
+        scan::scan(&request, table).await
+    }
+
+    async fn write_prefixes(&self, target: &WriteTarget) -> Result<Vec<String>> {
+        match target {
+            WriteTarget::Append(table) => Ok(iceberg_table(table)?.prefixes()),
+            WriteTarget::Create(new) => Ok(vec![folder_url(&self.new_location(new)?)]),
+            _ => Err(Error::unsupported("this kind of write is not offered")),
+        }
+    }
+
+    async fn begin(&self, request: WriteRequest<'_>) -> Result<Arc<dyn TableWrite>> {
+        self.own(request.grant)?;
+        let store = leased(request.store)?;
+        match &request.target {
+            WriteTarget::Append(table) => {
+                let table = iceberg_table(table)?;
+                let client = self.client(&table.facts().id.name, &store.store);
+                Ok(Arc::new(IcebergWrite::append(table.metadata().clone(), client, store, request.grant)?))
+            }
+            WriteTarget::Create(new) => {
+                let metadata = new_table(new, &self.new_location(new)?)?;
+                self.refuse_existing(&new.name).await?;
+                if !self.entries.schema_exists(&new.name.schema).await? {
+                    return Err(Error::not_found(format!("schema {}.{} does not exist", self.catalog, new.name.schema)));
+                }
+                let client = self.client(&new.name, &store.store);
+                Ok(Arc::new(IcebergWrite::create(metadata, client, store, request.grant)?))
+            }
+            _ => Err(Error::unsupported("this kind of write is not offered")),
+        }
+    }
+
+    async fn change(&self, change: CatalogChange, grant: &WriteGrant) -> Result<()> {
+        self.own(grant)?;
+        match change {
+            CatalogChange::CreateSchema { schema, owner } => {
+                check_schema(&schema)?;
+                self.entries.create_schema(&schema, &owner).await
+            }
+            CatalogChange::DropSchema { schema } => self.entries.drop_schema(&schema).await,
+            CatalogChange::CreateTable(new) => self.create_table(&new).await,
+            CatalogChange::DropTable { name } => match self.entries.delete(&name.schema, &name.table).await? {
+                true => Ok(()),
+                false => Err(Error::not_found(format!("table {name} does not exist"))),
+            },
+            _ => Err(Error::unsupported("this kind of change is not offered")),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Credential vendors: who may reach which part of a storage.
+
+mod local;
+
+pub use local::LocalVendor;

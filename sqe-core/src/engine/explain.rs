@@ -1,0 +1,107 @@
+//! EXPLAIN and DESCRIBE: what they show is what the person may know.
+//!
+//! Below a security barrier stand the policy's filter, masks, file names and row counts of what is hidden; the plan that
+//! is shown ends at the barrier.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, StringArray},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, metrics::MetricValue};
+
+use super::{information_schema::type_name, plan::Rows};
+use crate::{Result, govern::SecurityBarrierExec};
+
+/// A planned EXPLAIN.
+#[derive(Debug)]
+pub(super) struct Explain {
+    pub(super) rows: Box<Rows>,
+    pub(super) analyze: bool,
+    pub(super) verbose: bool,
+}
+
+/// The columns of EXPLAIN's answer.
+pub(super) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("plan_type", DataType::Utf8, false),
+        Field::new("plan", DataType::Utf8, false),
+    ]))
+}
+
+fn table(schema: SchemaRef, columns: Vec<Vec<String>>) -> Result<RecordBatch> {
+    let arrays = columns.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();
+    Ok(RecordBatch::try_new(schema, arrays)?)
+}
+
+/// EXPLAIN's answer. With `metrics` it shows what the finished run measured.
+pub(super) fn answer(
+    logical: &datafusion::logical_expr::LogicalPlan,
+    physical: &Arc<dyn ExecutionPlan>,
+    metrics: bool,
+    verbose: bool,
+) -> Result<RecordBatch> {
+    let mut kinds = Vec::new();
+    let mut plans = Vec::new();
+    if !metrics || verbose {
+        kinds.push("logical_plan".to_owned());
+        plans.push(logical.display_indent().to_string());
+    }
+    kinds.push(if metrics { "plan_with_metrics" } else { "physical_plan" }.to_owned());
+    let mut text = String::new();
+    show(physical, 0, metrics, &mut text);
+    plans.push(text);
+    table(schema(), vec![kinds, plans])
+}
+
+struct Line<'a>(&'a dyn ExecutionPlan);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+fn show(plan: &Arc<dyn ExecutionPlan>, depth: usize, metrics: bool, text: &mut String) {
+    let barrier = plan.is::<SecurityBarrierExec>();
+    let mut line = format!("{:indent$}{}", "", Line(&**plan), indent = 2 * depth);
+    if metrics && let Some(measured) = plan.metrics() {
+        // Of a barrier only what leaves it: the time it took tells how much it held back.
+        let shown: Vec<String> = (measured.aggregate_by_name().sorted_for_display().timestamps_removed().iter())
+            .filter(|metric| !barrier || matches!(metric.value(), MetricValue::OutputRows(_)))
+            .map(ToString::to_string)
+            .collect();
+        line.push_str(&format!(", metrics=[{}]", shown.join(", ")));
+    }
+    text.push_str(&line);
+    text.push('\n');
+    if !barrier {
+        for child in plan.children() {
+            show(child, depth + 1, metrics, text);
+        }
+    }
+}
+
+/// The columns of DESCRIBE's answer.
+pub(super) fn description_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("column_name", DataType::Utf8, false),
+        Field::new("data_type", DataType::Utf8, false),
+        Field::new("is_nullable", DataType::Utf8, false),
+    ]))
+}
+
+/// DESCRIBE's answer about a visible schema.
+pub(super) fn description(visible: &Schema) -> Result<RecordBatch> {
+    let fields = || visible.fields().iter();
+    table(
+        description_schema(),
+        vec![
+            fields().map(|field| field.name().clone()).collect(),
+            fields().map(|field| type_name(field.data_type())).collect(),
+            fields().map(|field| if field.is_nullable() { "YES" } else { "NO" }.to_owned()).collect(),
+        ],
+    )
+}

@@ -1,0 +1,378 @@
+//! A statement → what it will answer with, and the verified plan that answers.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use arrow::{
+    array::{ArrayRef, Int64Array},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
+use datafusion::{
+    common::tree_node::TreeNodeRecursion,
+    execution::{SessionState, TaskContext},
+    logical_expr::LogicalPlan,
+    physical_plan::ExecutionPlan,
+};
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+
+use super::{
+    Session,
+    bind::{bind_query, parameters, with_parameters},
+    explain::{self, Explain},
+    resolve::{load, name_of_parts, not_found, refusal},
+    run::{self, QueryStream},
+    statement::{self, Kind},
+    trail::Case,
+    vend::{runtime, vend_for_plan},
+    write::{self, Change, Write},
+};
+use crate::{
+    Access, Action, Error, ErrorKind, QueryId, Resource, Result, TableName,
+    catalog::StoreRef,
+    govern::{Authorized, Decisions, GovernedTable},
+};
+
+/// A statement and its parameters.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Statement {
+    /// One SQL statement.
+    pub sql: String,
+    /// Values of `$1`, `$2`, … as the columns of exactly one row. `None`: there are none.
+    pub parameters: Option<RecordBatch>,
+}
+
+impl Statement {
+    /// A statement without parameters.
+    pub fn new(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), parameters: None }
+    }
+
+    /// Binds one row of parameters.
+    #[must_use]
+    pub fn with_parameters(mut self, row: RecordBatch) -> Self {
+        self.parameters = Some(row);
+        self
+    }
+}
+
+/// What kind of effect a statement has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StatementKind {
+    /// Reads.
+    Query,
+    /// Changes rows; answers with one row `count`.
+    Update,
+    /// Changes definitions (DDL); answers with one row `count`.
+    Definition,
+}
+
+/// What a statement will answer with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StatementShape {
+    /// The columns of the answer.
+    pub schema: SchemaRef,
+    /// The parameters, in order, named `$1`, `$2`, …; a type that cannot be known is Null.
+    pub parameters: SchemaRef,
+    /// The kind of effect.
+    pub kind: StatementKind,
+}
+
+/// A verified plan that returns rows, and all that it needs to run.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) plan: Authorized<Arc<dyn ExecutionPlan>>,
+    pub(super) logical: LogicalPlan,
+    pub(super) stores: Vec<StoreRef>,
+    pub(super) context: Arc<TaskContext>,
+    pub(super) codecs: Vec<Arc<dyn PhysicalExtensionCodec>>,
+    pub(super) schema: SchemaRef,
+}
+
+/// What a planned statement does when it runs.
+#[derive(Debug)]
+pub(super) enum Work {
+    Rows(Box<Rows>),
+    Explain(Explain),
+    Ready(RecordBatch),
+    Write(Box<Write>),
+    Change(Change),
+}
+
+/// An authorised statement that has not run yet.
+#[derive(Debug)]
+pub struct Planned {
+    pub(super) case: Case,
+    pub(super) schema: SchemaRef,
+    pub(super) kind: StatementKind,
+    pub(super) work: Work,
+    pub(super) started: Instant,
+}
+
+impl Planned {
+    /// The columns of the answer: exactly those of the batches that [`run`](Self::run) yields, nullability included.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The kind of effect.
+    #[must_use]
+    pub fn kind(&self) -> StatementKind {
+        self.kind
+    }
+
+    /// The query's id.
+    #[must_use]
+    pub fn query_id(&self) -> QueryId {
+        self.case.query
+    }
+
+    /// Runs it, once. When this returns, the intent is durable in the audit trail, and a change has been made.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if its turn does not come, `Unavailable` if the audit trail cannot be written, and whatever
+    /// the statement itself meets.
+    pub async fn run(self) -> Result<QueryStream> {
+        run::run(self).await
+    }
+}
+
+impl Session {
+    /// What a statement will answer with, without running it.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan).
+    pub async fn describe(&self, sql: &str) -> Result<StatementShape> {
+        self.check_alive()?;
+        let mut case = Case::new(self, sql);
+        match describe(&mut case, sql).await {
+            Ok(shape) => Ok(shape),
+            Err(error) => Err(case.refuse(error).await),
+        }
+    }
+
+    /// Authorises and plans a statement.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `Unsupported` for the statement itself; `NotFound` and `PermissionDenied` for its tables;
+    /// `Unavailable` if a catalog, the policy engine or the audit trail does not answer.
+    pub async fn plan(&self, statement: Statement) -> Result<Planned> {
+        self.check_alive()?;
+        let mut case = Case::new(self, &statement.sql);
+        let deadline = self.engine().limits.deadline;
+        let planned = match tokio::time::timeout(deadline, plan(&mut case, &statement)).await {
+            Ok(planned) => planned,
+            Err(_) => Err(Error::new(ErrorKind::DeadlineExceeded, "planning took longer than a statement may take")),
+        };
+        match planned {
+            Ok((work, schema, kind)) => Ok(Planned { case, schema, kind, work, started: Instant::now() }),
+            Err(error) => Err(case.refuse(error).await),
+        }
+    }
+
+    /// Plans and runs a statement without parameters.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan) and [`Planned::run`].
+    pub async fn query(&self, sql: &str) -> Result<QueryStream> {
+        self.plan(Statement::new(sql)).await?.run().await
+    }
+}
+
+/// The answer of a change: one row `count`.
+pub(super) fn count_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]))
+}
+
+pub(super) fn count_batch(rows: u64) -> Result<RecordBatch> {
+    let count: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
+    Ok(RecordBatch::try_new(count_schema(), vec![count])?)
+}
+
+/// Column names, types and nullability, without the metadata that only the engine needs.
+pub(super) fn plain(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// A type whose nested fields carry no metadata.
+fn plain_type(data_type: &DataType) -> DataType {
+    let bare = |field: &Arc<Field>| Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
+    match data_type {
+        DataType::List(field) => DataType::List(bare(field)),
+        DataType::LargeList(field) => DataType::LargeList(bare(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(bare(field), *size),
+        DataType::Map(field, sorted) => DataType::Map(bare(field), *sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(bare).collect()),
+        other => other.clone(),
+    }
+}
+
+async fn describe(case: &mut Case, sql: &str) -> Result<StatementShape> {
+    let none = || Arc::new(Schema::empty());
+    let limit = case.session.engine().limits.statement_bytes;
+    let (plan, kind) = match statement::parse(sql, limit)? {
+        Kind::Query(parsed) => (bind_query(case, parsed).await?.plan, StatementKind::Query),
+        Kind::Show(sql) => (bind_query(case, show(&sql, limit)?).await?.plan, StatementKind::Query),
+        Kind::Describe(_) => {
+            return Ok(StatementShape {
+                schema: explain::description_schema(),
+                parameters: none(),
+                kind: StatementKind::Query,
+            });
+        }
+        Kind::Explain { inner, .. } => {
+            let plan = bind_query(case, *inner).await?.plan;
+            let parameters = parameters(&plan)?;
+            return Ok(StatementShape { schema: explain::schema(), parameters, kind: StatementKind::Query });
+        }
+        Kind::Insert { target, statement } => {
+            let bound = write::bind_insert(case, &target, statement).await?;
+            let parameters = parameters(&bound.input)?;
+            return Ok(StatementShape { schema: count_schema(), parameters, kind: StatementKind::Update });
+        }
+        _ => {
+            let kind = StatementKind::Definition;
+            return Ok(StatementShape { schema: count_schema(), parameters: none(), kind });
+        }
+    };
+    let parameters = parameters(&plan)?;
+    Ok(StatementShape { schema: plain(plan.schema().as_arrow()), parameters, kind })
+}
+
+fn show(sql: &str, limit: usize) -> Result<datafusion::sql::parser::Statement> {
+    match statement::parse(sql, limit)? {
+        Kind::Query(parsed) => Ok(parsed),
+        _ => Err(Error::internal("a SHOW statement was rewritten to something else")),
+    }
+}
+
+async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef, StatementKind)> {
+    let parameters = statement.parameters.as_ref();
+    let limit = case.session.engine().limits.statement_bytes;
+    let kind = statement::parse(&statement.sql, limit)?;
+    if let (Kind::Describe(_) | Kind::Show(_), Some(_)) = (&kind, parameters) {
+        return Err(Error::invalid("this statement takes no parameters"));
+    }
+    match kind {
+        Kind::Query(parsed) => {
+            let rows = plan_query(case, parsed, parameters).await?;
+            let schema = Arc::clone(&rows.schema);
+            Ok((Work::Rows(Box::new(rows)), schema, StatementKind::Query))
+        }
+        Kind::Show(sql) => {
+            let rows = plan_query(case, show(&sql, limit)?, None).await?;
+            let schema = Arc::clone(&rows.schema);
+            Ok((Work::Rows(Box::new(rows)), schema, StatementKind::Query))
+        }
+        Kind::Explain { analyze, verbose, inner } => {
+            let rows = plan_query(case, *inner, parameters).await?;
+            let work = Work::Explain(Explain { rows: Box::new(rows), analyze, verbose });
+            Ok((work, explain::schema(), StatementKind::Query))
+        }
+        Kind::Describe(name) => {
+            let name = name_of_parts(&case.session, &statement::parts(&name)?)?;
+            let batch = describe_table(case, &name).await?;
+            let schema = batch.schema();
+            Ok((Work::Ready(batch), schema, StatementKind::Query))
+        }
+        Kind::Insert { target, statement } => {
+            let write = write::plan_insert(case, &target, statement, parameters).await?;
+            Ok((Work::Write(Box::new(write)), count_schema(), StatementKind::Update))
+        }
+        other => write::plan_definition(case, other, parameters).await.map(|work| (work, count_schema(), StatementKind::Definition)),
+    }
+}
+
+async fn plan_query(
+    case: &mut Case,
+    statement: datafusion::sql::parser::Statement,
+    row: Option<&RecordBatch>,
+) -> Result<Rows> {
+    let bound = bind_query(case, statement).await?;
+    let plan = with_parameters(bound.plan, row)?;
+    plan_rows(case, plan, bound.tables, &bound.state).await
+}
+
+/// Verifies, optimises, vends, plans and verifies again.
+pub(super) async fn plan_rows(
+    case: &mut Case,
+    plan: LogicalPlan,
+    tables: Vec<Arc<GovernedTable>>,
+    state: &SessionState,
+) -> Result<Rows> {
+    let engine = Arc::clone(case.session.engine());
+    let decisions = Decisions::new(tables.iter().map(Arc::clone));
+    let bound = decisions.verify_logical(plan)?;
+    let optimized = decisions.verify_logical(state.optimize(&bound)?)?;
+    case.note_columns(&optimized)?;
+    let stores = vend_for_plan(case, &optimized, &tables).await?;
+    let physical = state.query_planner().create_physical_plan(&optimized, state).await?;
+    let plan = decisions.verify_physical(physical, &engine.nodes)?;
+    let context = TaskContext::from(state).with_runtime(runtime(&engine.runtime, &stores)?);
+    let codecs = codecs(&case.session, &optimized)?;
+    let schema = answer_schema(&bound, &plan.schema());
+    Ok(Rows { plan, logical: optimized.into_inner(), stores, context: Arc::new(context), codecs, schema })
+}
+
+/// Names and types of the logical plan; nullable where either plan says so.
+fn answer_schema(logical: &LogicalPlan, physical: &Schema) -> SchemaRef {
+    let logical = plain(logical.schema().as_arrow());
+    let fields = (logical.fields().iter().enumerate()).map(|(index, field)| {
+        let nullable = physical.fields().get(index).is_none_or(|physical| physical.is_nullable());
+        field.as_ref().clone().with_nullable(field.is_nullable() || nullable)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The codecs of the catalogs in a plan; none at all if one of them cannot leave this process.
+fn codecs(session: &Session, plan: &LogicalPlan) -> Result<Vec<Arc<dyn PhysicalExtensionCodec>>> {
+    let mut found: HashMap<String, Option<Arc<dyn PhysicalExtensionCodec>>> = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(table) = crate::govern::governed(&scan.source)
+        {
+            let catalog = &table.grant().table().name.catalog;
+            let codec = session.binding(catalog).and_then(|binding| binding.provider.codec());
+            found.insert(catalog.clone(), codec);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let mut named: Vec<_> = found.into_iter().collect();
+    named.sort_by(|left, right| left.0.cmp(&right.0));
+    Ok(named.into_iter().map(|(_, codec)| codec).collect::<Option<Vec<_>>>().unwrap_or_default())
+}
+
+/// `DESCRIBE`: the columns that this person may see of one table.
+async fn describe_table(case: &mut Case, name: &TableName) -> Result<RecordBatch> {
+    let session = case.session.clone();
+    if name.schema == super::resolve::INFORMATION_SCHEMA {
+        let table = super::information_schema::table(&session, name).await?;
+        return explain::description(&datafusion::catalog::TableProvider::schema(&table));
+    }
+    let loaded = match load(&session, std::slice::from_ref(name)).await.pop() {
+        Some(Ok(loaded)) => loaded,
+        Some(Err(error)) if error.kind() == ErrorKind::NotFound => {
+            case.note_missing(name, Action::Describe);
+            return Err(not_found(name));
+        }
+        Some(Err(error)) => return Err(error),
+        None => return Err(Error::internal("a catalog left a table unanswered")),
+    };
+    let facts = loaded.table.facts().clone();
+    let accesses = [Action::Discover, Action::Select, Action::Describe]
+        .map(|action| Access::new(action, Resource::Table(facts.clone())));
+    let decisions = super::decide::decide(&session, &accesses).await?;
+    let [discover, select, describe] = decisions.as_slice() else {
+        return Err(Error::internal("a decision is missing"));
+    };
+    let shown = if select.is_permit() { select } else { describe };
+    case.note_decision(facts.id.clone(), Action::Describe, shown, loaded.table.snapshot());
+    if !shown.is_permit() {
+        return Err(refusal(name, discover, Action::Describe));
+    }
+    explain::description(&super::listing::visible_schema(&*loaded.table, select, describe))
+}

@@ -1,0 +1,161 @@
+//! Names → tables of this query, governed for this person.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::common::TableReference;
+use futures::future::join_all;
+
+use super::{Session, decide::decide, trail::Case};
+use crate::{
+    Access, Action, Decision, Error, ErrorKind, Resource, Result, TableName,
+    catalog::{CatalogSession, CatalogTable},
+    govern::GovernedTable,
+};
+
+/// The schema of the engine's own tables, in every catalog.
+pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
+
+/// A table as its catalog knows it, and the session that loaded it.
+pub(super) struct Loaded {
+    pub(super) table: Arc<dyn CatalogTable>,
+    pub(super) session: Arc<dyn CatalogSession>,
+}
+
+/// The full name that a reference stands for.
+pub(super) fn full_name(session: &Session, reference: &TableReference) -> TableName {
+    let (catalog, schema) = session.defaults();
+    match reference {
+        TableReference::Bare { table } => TableName::new(catalog, schema, table.as_ref()),
+        TableReference::Partial { schema, table } => TableName::new(catalog, schema.as_ref(), table.as_ref()),
+        TableReference::Full { catalog, schema, table } => {
+            TableName::new(catalog.as_ref(), schema.as_ref(), table.as_ref())
+        }
+    }
+}
+
+/// The full name that the parts of an object name stand for.
+pub(super) fn name_of_parts(session: &Session, parts: &[String]) -> Result<TableName> {
+    let (default_catalog, default_schema) = session.defaults();
+    match parts {
+        [table] => Ok(TableName::new(default_catalog, default_schema, table)),
+        [schema, table] => Ok(TableName::new(default_catalog, schema, table)),
+        [catalog, schema, table] => Ok(TableName::new(catalog, schema, table)),
+        _ => Err(Error::invalid(format!("{} is no name of a table; write catalog.schema.table", parts.join(".")))),
+    }
+}
+
+/// What a person is told about a table that is missing, and about one that may not be known to exist.
+pub(super) fn not_found(name: &TableName) -> Error {
+    Error::not_found(format!("table {name} does not exist; list what you can see with SHOW TABLES"))
+}
+
+/// Loads tables as the person, all catalogs at once, in the order of the names.
+pub(super) async fn load(session: &Session, names: &[TableName]) -> Vec<Result<Loaded>> {
+    let mut groups: BTreeMap<&str, Vec<(usize, TableName)>> = BTreeMap::new();
+    for (index, name) in names.iter().enumerate() {
+        groups.entry(&name.catalog).or_default().push((index, name.clone()));
+    }
+    let mut results: Vec<Option<Result<Loaded>>> = names.iter().map(|_| None).collect();
+    let loads = groups.into_iter().map(|(catalog, group)| async move {
+        let (indexes, names): (Vec<usize>, Vec<TableName>) = group.into_iter().unzip();
+        (indexes, load_from(session, catalog, &names).await)
+    });
+    for (indexes, loaded) in join_all(loads).await {
+        for (index, result) in indexes.into_iter().zip(loaded) {
+            if let Some(slot) = results.get_mut(index) {
+                *slot = Some(result);
+            }
+        }
+    }
+    let unanswered = || Err(Error::internal("a catalog left a table unanswered"));
+    results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
+}
+
+async fn load_from(session: &Session, catalog: &str, names: &[TableName]) -> Vec<Result<Loaded>> {
+    let opened = match session.catalog(catalog).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return names.iter().map(|name| Err(not_found(name))).collect(),
+        Err(error) => return names.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let tables = opened.load(names).await;
+    let mut loaded: Vec<Result<Loaded>> = Vec::with_capacity(names.len());
+    for (name, table) in names.iter().zip(tables) {
+        loaded.push(match table {
+            // INVARIANT: policy decides about the name that the person wrote, so the catalog must mean the same one.
+            Ok(table) if table.facts().id.name != *name => Err(Error::internal("a catalog answered for another table")),
+            Ok(table) => Ok(Loaded { table, session: Arc::clone(&opened) }),
+            Err(error) => Err(error),
+        });
+    }
+    while loaded.len() < names.len() {
+        loaded.push(Err(Error::internal("a catalog left a table unanswered")));
+    }
+    loaded
+}
+
+/// Resolves and decides all tables that a statement reads.
+///
+/// # Errors
+/// `NotFound` for a table that is missing or may not be known, `PermissionDenied` for one that may be known and not
+/// read. All tables are noted for the trail before the first error is returned.
+pub(super) async fn readable(case: &mut Case, names: &[TableName]) -> Result<Vec<Arc<GovernedTable>>> {
+    let session = case.session.clone();
+    let loaded = load(&session, names).await;
+    let mut accesses = Vec::with_capacity(2 * names.len());
+    for table in loaded.iter().flatten() {
+        for action in [Action::Discover, Action::Select] {
+            accesses.push(Access::new(action, Resource::Table(table.table.facts().clone())));
+        }
+    }
+    let mut decisions = decide(&session, &accesses).await?.into_iter();
+    let mut governed = Vec::with_capacity(names.len());
+    let mut failure: Option<Error> = None;
+    for (name, loaded) in names.iter().zip(loaded) {
+        let one = match loaded {
+            Ok(loaded) => {
+                let pair = decisions.next().zip(decisions.next());
+                let (discover, select) = pair.ok_or_else(|| Error::internal("a decision is missing"))?;
+                case.note_decision(loaded.table.facts().id.clone(), Action::Select, &select, loaded.table.snapshot());
+                govern(case, name, loaded, &discover, &select)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                case.note_missing(name, Action::Select);
+                Err(not_found(name))
+            }
+            Err(error) => Err(error),
+        };
+        match one {
+            Ok(table) => governed.push(Arc::new(table)),
+            Err(error) => failure = Some(worse(failure, error)),
+        }
+    }
+    failure.map_or(Ok(governed), Err)
+}
+
+fn govern(case: &Case, name: &TableName, loaded: Loaded, discover: &Decision, select: &Decision) -> Result<GovernedTable> {
+    if !select.is_permit() {
+        return Err(refusal(name, discover, Action::Select));
+    }
+    let session = &case.session;
+    let principal = session.identity().principal.clone();
+    let key = session.engine().mask_key.clone();
+    GovernedTable::new(case.query, select, loaded.table, loaded.session, principal, key)
+}
+
+/// What a person is told when `action` on a table is denied.
+pub(super) fn refusal(name: &TableName, discover: &Decision, action: Action) -> Error {
+    if discover.is_permit() {
+        Error::denied(format!("you may not {action} {name}; ask its owner"))
+    } else {
+        not_found(name)
+    }
+}
+
+/// Of two failures the one that a person cannot get around by fixing the other; else the first.
+fn worse(first: Option<Error>, second: Error) -> Error {
+    match first {
+        Some(first) if first.kind() == ErrorKind::NotFound && second.kind() != ErrorKind::NotFound => second,
+        Some(first) => first,
+        None => second,
+    }
+}

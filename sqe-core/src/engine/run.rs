@@ -1,0 +1,329 @@
+//! A planned statement → its answer, under deadline, cancellation and audit.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use arrow::{
+    compute::cast,
+    datatypes::SchemaRef,
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
+use chrono::Utc;
+use datafusion::{execution::SendableRecordBatchStream, physical_plan::stream::RecordBatchStreamAdapter};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture};
+use tokio::time::Sleep;
+
+use super::{
+    Session,
+    admission::Slot,
+    explain::{self, Explain},
+    plan::{Planned, Rows, Work, count_batch},
+    trail::Case,
+    write,
+};
+use crate::{Error, ErrorKind, QueryId, Result, audit::Outcome, govern::Authorized, scheduler::Job};
+
+/// The rows of a statement. Dropping it before its end cancels the statement.
+///
+/// The stream ends only after the audit trail holds the statement's effect; if the trail cannot be written, it ends with
+/// an error instead.
+pub struct QueryStream {
+    schema: SchemaRef,
+    query: QueryId,
+    state: State,
+}
+
+enum State {
+    Running(Box<Running>),
+    Concluding(BoxFuture<'static, Option<Error>>),
+    Done,
+}
+
+impl fmt::Debug for QueryStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryStream").field("query", &self.query).finish_non_exhaustive()
+    }
+}
+
+/// When a statement must stop: its deadline, the end of the person's credentials, or the end of the session.
+pub(super) struct Stop {
+    deadline: Pin<Box<Sleep>>,
+    expiry: bool,
+    closed: BoxFuture<'static, ()>,
+}
+
+impl Stop {
+    pub(super) fn new(session: &Session, started: Instant) -> Self {
+        let mut at = started + session.engine().limits.deadline;
+        let mut expiry = false;
+        if let Some(end) = session.identity().expires_at {
+            let left = (end - Utc::now()).to_std().unwrap_or_default();
+            if Instant::now() + left < at {
+                at = Instant::now() + left;
+                expiry = true;
+            }
+        }
+        Self {
+            deadline: Box::pin(tokio::time::sleep_until(at.into())),
+            expiry,
+            closed: session.closed().clone().cancelled_owned().boxed(),
+        }
+    }
+
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if self.closed.poll_unpin(cx).is_ready() {
+            return Poll::Ready(Error::new(ErrorKind::Cancelled, "the session was closed while the statement ran"));
+        }
+        ready!(self.deadline.as_mut().poll(cx));
+        Poll::Ready(if self.expiry {
+            Error::unauthenticated("your credentials expired while the statement ran; log in again")
+        } else {
+            Error::new(ErrorKind::DeadlineExceeded, "the statement took longer than it may; narrow it down")
+        })
+    }
+
+    /// Runs `work` until it ends or must stop.
+    pub(super) async fn guard<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            error = std::future::poll_fn(|cx| self.poll_stop(cx)) => Err(error),
+            result = work => result,
+        }
+    }
+}
+
+/// A statement whose intent is in the trail and whose effect is not.
+struct Running {
+    input: SendableRecordBatchStream,
+    stop: Stop,
+    ledger: Option<Ledger>,
+}
+
+/// Sees to it that every intent gets its effect, whatever happens to the stream.
+pub(super) struct Ledger {
+    case: Case,
+    rows: u64,
+    bytes: u64,
+    slot: Option<Slot>,
+    open: bool,
+}
+
+impl Ledger {
+    /// Makes the intent durable.
+    pub(super) async fn open(case: Case, slot: Slot) -> Result<Self> {
+        case.intend().await?;
+        Ok(Self { case, rows: 0, bytes: 0, slot: Some(slot), open: true })
+    }
+
+    /// Makes the effect durable. Returns the error that the person is told, if any.
+    pub(super) async fn conclude(mut self, failure: Option<Error>) -> Option<Error> {
+        self.open = false;
+        let outcome = failure.as_ref().map_or(Outcome::Completed, |error| Outcome::failed(error.kind()));
+        if let Some(error) = &failure {
+            tracing::debug!(query = %self.case.query, ?error, "a statement failed");
+        }
+        let recorded = self.case.conclude(outcome, self.rows, self.bytes).await;
+        self.slot = None;
+        failure.or(recorded.err())
+    }
+
+    pub(super) fn count(&mut self, rows: u64) {
+        self.rows += rows;
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let (case, rows, bytes) = (self.case.clone(), self.rows, self.bytes);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move { case.conclude(Outcome::Cancelled, rows, bytes).await });
+            }
+            // Without a runtime the intent stays open, and the next start closes it as interrupted.
+            Err(_) => tracing::warn!(query = %case.query, "a statement was dropped outside of its runtime"),
+        }
+    }
+}
+
+/// Runs a planned statement.
+pub(super) async fn run(planned: Planned) -> Result<QueryStream> {
+    let Planned { case, schema, work, started, .. } = planned;
+    let session = case.session.clone();
+    session.check_alive()?;
+    let query = case.query;
+    let slot = match session.engine().admission.admit(&session.identity().principal).await {
+        Ok(slot) => slot,
+        Err(error) => return Err(case.refuse(error).await),
+    };
+    let stop = Stop::new(&session, started);
+    let ledger = Ledger::open(case, slot).await?;
+    let (input, ledger) = match work {
+        Work::Rows(rows) => match start(&session, query, *rows).await {
+            Ok(input) => (input, ledger),
+            Err(error) => return Err(concluded(ledger, error).await),
+        },
+        Work::Ready(batch) => (once(batch), ledger),
+        Work::Explain(explain) => {
+            let mut stop = Stop::new(&session, started);
+            match stop.guard(run_explain(&session, query, explain)).await {
+                Ok(batch) => (once(batch), ledger),
+                Err(error) => return Err(concluded(ledger, error).await),
+            }
+        }
+        Work::Write(write) => {
+            let (rows, ledger) = write::run_write(&session, query, *write, stop, ledger).await?;
+            return finished(query, count_batch(rows)?, ledger).await;
+        }
+        Work::Change(change) => {
+            let ledger = write::run_change(query, change, stop, ledger).await?;
+            return finished(query, count_batch(0)?, ledger).await;
+        }
+    };
+    let running = Running { input, stop, ledger: Some(ledger) };
+    Ok(QueryStream { schema, query, state: State::Running(Box::new(running)) })
+}
+
+async fn concluded(ledger: Ledger, error: Error) -> Error {
+    let fallback = Error::internal("the statement failed");
+    ledger.conclude(Some(error)).await.unwrap_or(fallback)
+}
+
+/// A change was made: its effect becomes durable before anybody is told.
+async fn finished(query: QueryId, batch: RecordBatch, ledger: Ledger) -> Result<QueryStream> {
+    if let Some(error) = ledger.conclude(None).await {
+        return Err(error);
+    }
+    let schema = batch.schema();
+    let ready = State::Running(Box::new(Running { input: once(batch), stop: Stop::never(), ledger: None }));
+    Ok(QueryStream { schema, query, state: ready })
+}
+
+impl Stop {
+    fn never() -> Self {
+        let far = Instant::now() + std::time::Duration::from_secs(24 * 3600);
+        Self {
+            deadline: Box::pin(tokio::time::sleep_until(far.into())),
+            expiry: false,
+            closed: std::future::pending().boxed(),
+        }
+    }
+}
+
+fn once(batch: RecordBatch) -> SendableRecordBatchStream {
+    let schema = batch.schema();
+    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)])))
+}
+
+/// Hands the plan to the scheduler.
+pub(super) async fn start(session: &Session, query: QueryId, rows: Rows) -> Result<SendableRecordBatchStream> {
+    let job = Job { query, plan: rows.plan, context: rows.context, codecs: rows.codecs };
+    session.engine().scheduler.execute(job).await
+}
+
+async fn run_explain(session: &Session, query: QueryId, explain: Explain) -> Result<RecordBatch> {
+    let Explain { rows, analyze, verbose } = explain;
+    let logical = rows.logical.clone();
+    let physical = Arc::clone(&*rows.plan);
+    if analyze {
+        let mut stream = start(session, query, *rows).await?;
+        while stream.try_next().await?.is_some() {}
+    }
+    explain::answer(&logical, &physical, analyze, verbose)
+}
+
+impl QueryStream {
+    /// The columns: those that [`Planned::schema`] announced.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The query's id, as in the audit trail.
+    #[must_use]
+    pub fn query_id(&self) -> QueryId {
+        self.query
+    }
+
+    /// All batches.
+    ///
+    /// # Errors
+    /// The first error of the stream.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        self.try_collect().await
+    }
+
+    fn conclude(&mut self, failure: Option<Error>) {
+        let State::Running(running) = std::mem::replace(&mut self.state, State::Done) else { return };
+        let Running { input, ledger, .. } = *running;
+        // The plan's memory and tasks are given back before the effect is written.
+        drop(input);
+        self.state = match ledger {
+            Some(ledger) => State::Concluding(ledger.conclude(failure).boxed()),
+            None => State::Concluding(futures::future::ready(failure).boxed()),
+        };
+    }
+}
+
+/// The batch with exactly the announced columns.
+fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = (batch.columns().iter().zip(schema.fields()))
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { Ok(cast(column, field.data_type())?) }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+impl Stream for QueryStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let schema = Arc::clone(&self.schema);
+            match &mut self.state {
+                State::Done => return Poll::Ready(None),
+                State::Concluding(future) => {
+                    let failure = ready!(future.poll_unpin(cx));
+                    self.state = State::Done;
+                    return Poll::Ready(failure.map(Err));
+                }
+                State::Running(running) => {
+                    if let Poll::Ready(error) = running.stop.poll_stop(cx) {
+                        self.conclude(Some(error));
+                        continue;
+                    }
+                    match ready!(running.input.poll_next_unpin(cx)) {
+                        Some(Ok(batch)) if batch.num_rows() == 0 => {}
+                        Some(Ok(batch)) => match fit(&batch, &schema) {
+                            Ok(batch) => {
+                                if let Some(ledger) = &mut running.ledger {
+                                    ledger.rows += batch.num_rows() as u64;
+                                    ledger.bytes += batch.get_array_memory_size() as u64;
+                                }
+                                return Poll::Ready(Some(Ok(batch)));
+                            }
+                            Err(error) => self.conclude(Some(error)),
+                        },
+                        Some(Err(error)) => self.conclude(Some(error.into())),
+                        None => self.conclude(None),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A plan around an authorised one, made by the engine itself; it is authorised because its input is.
+pub(super) fn wrap<T, U>(plan: Authorized<T>, around: impl FnOnce(T) -> Result<U>) -> Result<Authorized<U>> {
+    Ok(Authorized::new(around(plan.into_inner())?))
+}

@@ -1,0 +1,376 @@
+//! SQL text → one statement of a known kind.
+
+use std::fmt::Write as _;
+
+use datafusion::sql::{
+    parser::{DFParserBuilder, ExplainStatement, Statement as Parsed},
+    sqlparser::{
+        ast::{
+            CreateTable, Expr, FromTable, Ident, Insert, ObjectName, ObjectType, SchemaName, ShowStatementFilter,
+            ShowStatementFilterPosition, ShowStatementOptions, Statement as Ast, TableObject,
+        },
+        dialect::GenericDialect,
+        tokenizer::{Token, Tokenizer, Whitespace},
+    },
+};
+
+use crate::{Error, Result};
+
+/// A statement that the engine carries out.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// Reads.
+    Query(Parsed),
+    /// Reads, asked for as a SHOW statement that was rewritten to this text.
+    Show(String),
+    /// `DESCRIBE t`, `SHOW COLUMNS FROM t`.
+    Describe(ObjectName),
+    /// Plans, and with `analyze` runs, a query.
+    Explain { analyze: bool, verbose: bool, inner: Box<Parsed> },
+    /// Appends to a table.
+    Insert { target: ObjectName, statement: Parsed },
+    /// Creates a table, with rows if it has a query.
+    CreateTable(Box<CreateTable>),
+    /// Creates a schema.
+    CreateSchema { name: ObjectName, if_not_exists: bool },
+    /// Drops tables.
+    DropTable { names: Vec<ObjectName>, if_exists: bool },
+    /// Drops schemas.
+    DropSchema { names: Vec<ObjectName>, if_exists: bool },
+}
+
+/// Parses exactly one statement.
+///
+/// # Errors
+/// `InvalidInput` for a syntax error, no statement or several; `Unsupported` for what this engine does not offer.
+pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
+    if sql.len() > limit {
+        return Err(Error::invalid(format!(
+            "the statement is {} bytes long and the limit is {limit}; send large data as parameters",
+            sql.len()
+        )));
+    }
+    let sql = partition_keyword(sql);
+    let mut statements = DFParserBuilder::new(sql.as_ref())
+        .with_dialect(&GenericDialect {})
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(|error| Error::invalid(format!("syntax error: {}", syntax_message(&error))))?;
+    let Some(statement) = statements.pop_front() else {
+        return Err(Error::invalid("there is no statement; send one SQL statement"));
+    };
+    if !statements.is_empty() {
+        return Err(Error::invalid("there are several statements; send them one by one"));
+    }
+    classify(statement)
+}
+
+fn syntax_message(error: &datafusion::error::DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let text = text.trim_start_matches("SQL error: ").trim_start_matches("ParserError(\"");
+    text.trim_end_matches("\")").replace("\\\"", "\"")
+}
+
+fn classify(statement: Parsed) -> Result<Kind> {
+    match statement {
+        Parsed::Explain(ExplainStatement { analyze, verbose, format, statement }) => {
+            if format.is_some_and(|format| !format.eq_ignore_ascii_case("indent")) {
+                return Err(Error::unsupported("EXPLAIN knows only its default format; leave FORMAT out"));
+            }
+            match *statement {
+                inner @ Parsed::Statement(_) if matches!(&inner, Parsed::Statement(ast) if matches!(**ast, Ast::Query(_))) => {
+                    Ok(Kind::Explain { analyze, verbose, inner: Box::new(inner) })
+                }
+                _ => Err(Error::unsupported("EXPLAIN is offered for queries only")),
+            }
+        }
+        Parsed::Statement(ast) => classify_ast(*ast),
+        Parsed::CreateExternalTable(_) => Err(unsupported("CREATE EXTERNAL TABLE")),
+        Parsed::CopyTo(_) => Err(unsupported("COPY")),
+        Parsed::Reset(_) => Err(unsupported("RESET")),
+    }
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::unsupported(format!("{what} is not offered by this engine"))
+}
+
+fn classify_ast(ast: Ast) -> Result<Kind> {
+    match ast {
+        Ast::Query(_) => Ok(Kind::Query(Parsed::Statement(Box::new(ast)))),
+        Ast::ExplainTable { table_name, .. } => Ok(Kind::Describe(table_name)),
+        Ast::ShowColumns { show_options, .. } => match show_options.show_in.and_then(|show_in| show_in.parent_name) {
+            Some(name) => Ok(Kind::Describe(name)),
+            None => Err(Error::invalid("SHOW COLUMNS needs a table; write SHOW COLUMNS FROM table")),
+        },
+        Ast::ShowTables { show_options, .. } => show_tables(&show_options).map(Kind::Show),
+        Ast::ShowSchemas { show_options, .. } | Ast::ShowDatabases { show_options, .. } => {
+            show_schemas(&show_options).map(Kind::Show)
+        }
+        Ast::ShowCatalogs { .. } => Ok(Kind::Show("SELECT catalog_name FROM information_schema.catalogs ORDER BY 1".into())),
+        Ast::Insert(insert) => insert_statement(insert),
+        Ast::CreateTable(create) => create_table(create),
+        Ast::CreateSchema { schema_name: SchemaName::Simple(name), if_not_exists, .. } => {
+            Ok(Kind::CreateSchema { name, if_not_exists })
+        }
+        Ast::Drop { object_type: ObjectType::Table, names, if_exists, cascade: false, .. } => {
+            Ok(Kind::DropTable { names, if_exists })
+        }
+        Ast::Drop { object_type: ObjectType::Schema, names, if_exists, cascade: false, .. } => {
+            Ok(Kind::DropSchema { names, if_exists })
+        }
+        Ast::Drop { cascade: true, .. } => Err(unsupported("DROP … CASCADE")),
+        Ast::Update(_) => Err(unsupported("UPDATE")),
+        Ast::Delete(delete) => {
+            let _: &FromTable = &delete.from;
+            Err(unsupported("DELETE"))
+        }
+        Ast::Merge(_) => Err(unsupported("MERGE")),
+        Ast::Truncate(_) => Err(unsupported("TRUNCATE")),
+        other => {
+            let text = other.to_string();
+            let words: Vec<&str> = text.split_whitespace().take(2).collect();
+            Err(unsupported(&words.join(" ")))
+        }
+    }
+}
+
+fn insert_statement(insert: Insert) -> Result<Kind> {
+    if insert.overwrite || insert.replace_into || insert.on.is_some() || insert.returning.is_some() {
+        return Err(Error::unsupported("only INSERT INTO … VALUES and INSERT INTO … SELECT are offered"));
+    }
+    let target = match &insert.table {
+        TableObject::TableName(name) => name.clone(),
+        _ => return Err(Error::unsupported("INSERT needs the name of a table")),
+    };
+    Ok(Kind::Insert { target, statement: Parsed::Statement(Box::new(Ast::Insert(insert))) })
+}
+
+fn create_table(create: CreateTable) -> Result<Kind> {
+    if create.or_replace || create.temporary || create.external || create.like.is_some() || create.clone.is_some() {
+        return Err(Error::unsupported("only plain CREATE TABLE and CREATE TABLE … AS are offered"));
+    }
+    if !create.constraints.is_empty() {
+        return Err(Error::unsupported("table constraints are not offered; leave them out"));
+    }
+    Ok(Kind::CreateTable(Box::new(create)))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn pattern(filter: Option<&ShowStatementFilterPosition>, column: &str) -> Result<String> {
+    let filter = match filter {
+        None => return Ok(String::new()),
+        Some(ShowStatementFilterPosition::Infix(filter) | ShowStatementFilterPosition::Suffix(filter)) => filter,
+    };
+    match filter {
+        ShowStatementFilter::Like(pattern) => Ok(format!(" AND {column} LIKE {}", literal(pattern))),
+        ShowStatementFilter::ILike(pattern) => Ok(format!(" AND {column} ILIKE {}", literal(pattern))),
+        _ => Err(Error::unsupported("SHOW knows only LIKE; query information_schema for more")),
+    }
+}
+
+/// The catalog and schema that a SHOW statement names: `FROM schema`, `FROM catalog.schema`.
+fn shown_in(options: &ShowStatementOptions) -> Option<Vec<String>> {
+    let name = options.show_in.as_ref()?.parent_name.as_ref()?;
+    Some(name.0.iter().filter_map(|part| part.as_ident()).map(normal).collect())
+}
+
+fn show_tables(options: &ShowStatementOptions) -> Result<String> {
+    let like = pattern(options.filter_position.as_ref(), "table_name")?;
+    let (source, place) = match shown_in(options).as_deref() {
+        None => ("information_schema.tables".to_owned(), "table_schema <> 'information_schema'".to_owned()),
+        Some([schema]) => ("information_schema.tables".to_owned(), format!("table_schema = {}", literal(schema))),
+        Some([catalog, schema]) => {
+            (format!("{}.information_schema.tables", quoted(catalog)), format!("table_schema = {}", literal(schema)))
+        }
+        _ => return Err(Error::invalid("SHOW TABLES takes FROM schema or FROM catalog.schema")),
+    };
+    Ok(format!(
+        "SELECT table_catalog, table_schema, table_name, table_type FROM {source} WHERE {place}{like} ORDER BY 1, 2, 3"
+    ))
+}
+
+fn show_schemas(options: &ShowStatementOptions) -> Result<String> {
+    let like = pattern(options.filter_position.as_ref(), "schema_name")?;
+    let source = match shown_in(options).as_deref() {
+        None => "information_schema.schemata".to_owned(),
+        Some([catalog]) => format!("{}.information_schema.schemata", quoted(catalog)),
+        _ => return Err(Error::invalid("SHOW SCHEMAS takes FROM catalog")),
+    };
+    Ok(format!("SELECT catalog_name, schema_name FROM {source} WHERE true{like} ORDER BY 1, 2"))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// An identifier as the engine spells it: lower case unless it was quoted.
+pub(super) fn normal(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The normalised parts of an object name.
+pub(super) fn parts(name: &ObjectName) -> Result<Vec<String>> {
+    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(normal)).collect();
+    parts.ok_or_else(|| Error::invalid(format!("{name} is not a name")))
+}
+
+/// A partition expression: `column` or `transform(column)` or `transform(n, column)`, as (transform, column).
+pub(super) fn partitioning(expr: &Expr) -> Result<Vec<(String, String)>> {
+    match expr {
+        Expr::Tuple(items) => items.iter().map(partition_item).collect(),
+        Expr::Nested(inner) => partitioning(inner),
+        single => Ok(vec![partition_item(single)?]),
+    }
+}
+
+fn partition_item(expr: &Expr) -> Result<(String, String)> {
+    let bad = || {
+        Error::invalid(format!(
+            "{expr} is no partition transform; use column, year(column), month(column), day(column), hour(column), \
+             bucket(n, column) or truncate(n, column)"
+        ))
+    };
+    match expr {
+        Expr::Identifier(column) => Ok(("identity".into(), normal(column))),
+        Expr::Nested(inner) => partition_item(inner),
+        Expr::Function(function) => {
+            use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr, FunctionArguments};
+            let name = parts(&function.name)?.concat();
+            let FunctionArguments::List(arguments) = &function.args else { return Err(bad()) };
+            let arguments: Vec<&Expr> = (arguments.args.iter())
+                .map(|argument| match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
+                    _ => Err(bad()),
+                })
+                .collect::<Result<_>>()?;
+            match arguments.as_slice() {
+                [Expr::Identifier(column)] => {
+                    let name = name.trim_end_matches('s').to_owned();
+                    Ok((name, normal(column)))
+                }
+                [Expr::Value(width), Expr::Identifier(column)] | [Expr::Identifier(column), Expr::Value(width)] => {
+                    Ok((format!("{name}[{width}]"), normal(column)))
+                }
+                _ => Err(bad()),
+            }
+        }
+        _ => Err(bad()),
+    }
+}
+
+/// `PARTITIONED BY` as people of other engines write it, in the words that the parser knows.
+fn partition_keyword(sql: &str) -> std::borrow::Cow<'_, str> {
+    if !sql.to_ascii_lowercase().contains("partitioned") {
+        return sql.into();
+    }
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize() else { return sql.into() };
+    let mut out = String::with_capacity(sql.len());
+    for token in tokens {
+        match &token {
+            Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("partitioned") => {
+                out.push_str("PARTITION");
+            }
+            token => {
+                let _ = write!(out, "{token}");
+            }
+        }
+    }
+    out.into()
+}
+
+/// The statement as the audit trail keeps it: every literal replaced by `?`, comments left out. Works on text that does
+/// not parse; text that cannot even be split into tokens leaves nothing.
+pub(super) fn without_literals(sql: &str) -> String {
+    const LIMIT: usize = 64 * 1024;
+    let Some(head) = sql.get(..sql.len().min(LIMIT)).or_else(|| (0..4).find_map(|back| sql.get(..LIMIT - back))) else {
+        return String::new();
+    };
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, head).tokenize() else { return String::new() };
+    let mut out = String::with_capacity(head.len());
+    for token in tokens {
+        match token {
+            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => out.push(' '),
+            Token::Whitespace(_) => {
+                if !out.ends_with(' ') {
+                    out.push(' ');
+                }
+            }
+            token @ (Token::Word(_) | Token::Placeholder(_)) => {
+                let _ = write!(out, "{token}");
+            }
+            token if is_literal(&token) => out.push('?'),
+            token => {
+                let _ = write!(out, "{token}");
+            }
+        }
+    }
+    out.trim().to_owned()
+}
+
+fn is_literal(token: &Token) -> bool {
+    let text = token.to_string();
+    let starts = text.chars().next();
+    starts.is_some_and(|first| first.is_ascii_digit() || first.is_alphabetic() || matches!(first, '\'' | '"' | '$'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn kind_of(sql: &str) -> Result<Kind> {
+        parse(sql, 1 << 20)
+    }
+
+    #[test]
+    fn literals_and_comments_do_not_reach_the_trail() {
+        let kept = without_literals(
+            "SELECT a, 'it''s', 12.5, $$dollar$$, E'x', X'ff' FROM \"T\" -- ssn 123\n WHERE d = DATE '2024-01-01' /* 9 */ AND b = $1",
+        );
+        for secret in ["it", "12", "dollar", "2024", "123", "ff", "9"] {
+            assert!(!kept.contains(secret), "{secret} is left in {kept}");
+        }
+        assert!(kept.contains("\"T\"") && kept.contains("$1"), "{kept}");
+    }
+
+    #[test]
+    fn what_could_reach_outside_is_refused() {
+        for sql in [
+            "COPY t TO '/tmp/x'",
+            "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+            "UPDATE t SET a = 1",
+            "DELETE FROM t",
+            "TRUNCATE TABLE t",
+            "SET datafusion.optimizer.skip_failed_rules = true",
+            "CREATE VIEW v AS SELECT 1",
+            "CREATE FUNCTION f() RETURNS INT RETURN 1",
+            "PREPARE p AS SELECT 1",
+            "INSERT OVERWRITE t SELECT 1",
+            "EXPLAIN INSERT INTO t VALUES (1)",
+        ] {
+            assert_eq!(kind_of(sql).unwrap_err().kind(), ErrorKind::Unsupported, "{sql}");
+        }
+        assert!(matches!(kind_of("SELECT 1").unwrap(), Kind::Query(_)));
+    }
+
+    #[test]
+    fn not_one_statement_is_bad_input() {
+        for sql in ["", ";", "SELECT 1; SELECT 2", "SELEC 1", "SELECT 'open"] {
+            assert_eq!(kind_of(sql).unwrap_err().kind(), ErrorKind::InvalidInput, "{sql}");
+        }
+        assert_eq!(parse("SELECT 1", 4).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn partition_transforms_are_read() {
+        let sql = "CREATE TABLE t (a INT, ts TIMESTAMP) PARTITIONED BY (a, day(ts), bucket(16, a))";
+        let Kind::CreateTable(create) = kind_of(sql).unwrap() else { panic!("not a table") };
+        let found = partitioning(create.partition_by.as_ref().unwrap()).unwrap();
+        let expected = [("identity", "a"), ("day", "ts"), ("bucket[16]", "a")];
+        assert_eq!(found, expected.map(|(transform, column)| (transform.to_owned(), column.to_owned())));
+    }
+}

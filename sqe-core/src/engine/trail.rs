@@ -1,0 +1,135 @@
+//! What the audit trail is told about a statement.
+
+use std::collections::BTreeMap;
+
+use datafusion::{common::tree_node::TreeNodeRecursion, logical_expr::LogicalPlan};
+
+use super::{Session, statement::without_literals};
+use crate::{
+    Action, Decision, Error, FieldId, QueryId, Result, TableId, TableName,
+    audit::{AuditEvent, ColumnUse, EventKind, Outcome, QueryEffect, QueryFacts, TableAccess, Verdict},
+    govern::{GovernedTable, governed},
+};
+
+/// One statement on its way through the rooms, as the trail will know it.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    pub(super) session: Session,
+    pub(super) query: QueryId,
+    facts: QueryFacts,
+    pub(super) tables: Vec<TableAccess>,
+}
+
+impl Case {
+    pub(super) fn new(session: &Session, sql: &str) -> Self {
+        let query = QueryId::random();
+        let facts = QueryFacts::new(query, session.identity(), session.client().clone(), without_literals(sql));
+        Self { session: session.clone(), query, facts, tables: Vec::new() }
+    }
+
+    async fn record(&self, kind: EventKind) -> Result<()> {
+        let event = AuditEvent::now(self.facts.clone(), kind, self.tables.clone());
+        self.session.engine().audit.record(event).await.map_err(|error| {
+            tracing::error!(query = %self.query, %error, "the audit trail refused an event");
+            Error::unavailable("the audit trail cannot be written, so no statement may run; try again later")
+                .with_source(error)
+        })
+    }
+
+    /// Before the first byte.
+    pub(super) async fn intend(&self) -> Result<()> {
+        self.record(EventKind::Intent).await
+    }
+
+    /// Before the end.
+    pub(super) async fn conclude(&self, outcome: Outcome, rows: u64, bytes: u64) -> Result<()> {
+        self.record(EventKind::Effect(QueryEffect::new(outcome, rows, bytes))).await
+    }
+
+    /// A statement that never ran. Gives back the error that the person is told: its own, or the trail's.
+    pub(super) async fn refuse(&self, error: Error) -> Error {
+        let effect = QueryEffect::new(self.refusal(&error), 0, 0);
+        match self.record(EventKind::Refused(effect)).await {
+            Ok(()) => error,
+            Err(trail) => trail,
+        }
+    }
+
+    /// Denied and missing differ in the trail, whatever the person is told.
+    fn refusal(&self, error: &Error) -> Outcome {
+        if self.tables.iter().any(|access| access.verdict == Verdict::Denied) {
+            Outcome::Denied
+        } else {
+            Outcome::failed(error.kind())
+        }
+    }
+
+    pub(super) fn note_missing(&mut self, name: &TableName, action: Action) {
+        let table = TableId::new(name.clone(), uuid::Uuid::nil());
+        self.tables.push(TableAccess::new(table, action, Verdict::Missing));
+    }
+
+    pub(super) fn note_decision(&mut self, table: TableId, action: Action, decision: &Decision, snapshot: Option<i64>) {
+        let verdict = match decision.restrictions() {
+            None => Verdict::Denied,
+            Some(restrictions) if restrictions.is_none() => Verdict::Permitted,
+            Some(_) => Verdict::Restricted,
+        };
+        let mut access = TableAccess::new(table, action, verdict);
+        access.snapshot = snapshot;
+        access.policies = decision.policies.clone();
+        access.decision = decision.digest();
+        access.policy_snapshot = decision.snapshot.clone();
+        self.tables.push(access);
+    }
+
+    /// Notes the columns that the optimised plan reads of each governed table.
+    pub(super) fn note_columns(&mut self, plan: &LogicalPlan) -> Result<()> {
+        let mut uses: BTreeMap<TableId, BTreeMap<FieldId, ColumnUse>> = BTreeMap::new();
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(table) = governed(&scan.source)
+            {
+                let all: Vec<usize> = (0..table.columns().len()).collect();
+                let read = scan.projection.as_ref().unwrap_or(&all);
+                note_scan(table, read, uses.entry(table.grant().table().clone()).or_default());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        for access in &mut self.tables {
+            if access.action == Action::Select
+                && let Some(columns) = uses.remove(&access.table)
+            {
+                access.columns = columns.into_values().collect();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_lease(&mut self, table: &TableId, session_name: &str) {
+        for access in self.tables.iter_mut().filter(|access| access.table == *table) {
+            access.session_name = Some(session_name.to_owned());
+        }
+    }
+}
+
+fn note_scan(table: &GovernedTable, read: &[usize], uses: &mut BTreeMap<FieldId, ColumnUse>) {
+    let facts = table.raw().facts();
+    for index in read {
+        let Some(visible) = table.columns().get(*index) else { continue };
+        let Some(column) = facts.columns.get(visible.raw) else { continue };
+        let entry =
+            uses.entry(column.field_id).or_insert_with(|| ColumnUse::new(column.field_id, column.name.clone()));
+        entry.masked = visible.is_masked();
+        entry.policy_only = false;
+    }
+    let filter = table.decision().restrictions().and_then(|restrictions| restrictions.filter.as_ref());
+    for id in filter.map(crate::predicate::RowPredicate::columns).unwrap_or_default() {
+        let Some(column) = facts.columns.iter().find(|column| column.field_id == id) else { continue };
+        uses.entry(id).or_insert_with(|| {
+            let mut entry = ColumnUse::new(id, column.name.clone());
+            entry.policy_only = true;
+            entry
+        });
+    }
+}

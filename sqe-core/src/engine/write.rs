@@ -1,0 +1,529 @@
+//! Statements that change something: INSERT, CREATE, DROP, and loading a stream.
+
+use std::sync::Arc;
+
+use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use datafusion::{
+    error::DataFusionError,
+    execution::{SendableRecordBatchStream, SessionState, TaskContext},
+    logical_expr::{DdlStatement, LogicalPlan, WriteOp, dml::InsertOp},
+    physical_plan::{
+        ExecutionPlan,
+        streaming::{PartitionStream, StreamingTableExec},
+    },
+    sql::{
+        parser::Statement as Parsed,
+        sqlparser::ast::{CreateTable, CreateTableOptions, ObjectName, SqlOption, Statement as Ast},
+    },
+};
+use futures::TryStreamExt;
+use parking_lot::Mutex;
+
+use super::{
+    Session,
+    bind::{Source, bind_against, bind_query, bind_sources, with_parameters},
+    decide::decide,
+    plan::{Rows, Work, count_batch, plain, plan_rows},
+    resolve::{INFORMATION_SCHEMA, Loaded, load, name_of_parts, not_found, refusal},
+    run::{Ledger, Stop, start, wrap},
+    statement::{self, Kind},
+    trail::Case,
+    vend::{runtime, vend},
+};
+use crate::{
+    Access, Action, Decision, Error, ErrorKind, QueryId, Resource, Result, TableId, TableName,
+    catalog::{CatalogChange, CatalogSession, NewTable, StoreRef, TableWrite, WriteRequest, WriteTarget},
+    credentials::Operation,
+    govern::{Authorized, GovernedTable, WriteGrant},
+};
+
+/// An authorised write of rows.
+#[derive(Debug)]
+pub(super) struct Write {
+    rows: Rows,
+    target: WriteTarget,
+    store: Option<StoreRef>,
+    catalog: Arc<dyn CatalogSession>,
+    shared: super::builder::SharedRuntime,
+}
+
+/// An authorised change of definitions; several drops are made one by one, in order.
+#[derive(Debug)]
+pub(super) struct Change {
+    steps: Vec<(Arc<dyn CatalogSession>, CatalogChange)>,
+    grant: WriteGrant,
+    ignore: Option<ErrorKind>,
+}
+
+/// What to load into a table, through the same rooms as a statement.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Ingest {
+    /// The table.
+    pub table: TableName,
+    /// Create the table; without it, append to an existing one.
+    pub create: bool,
+    /// How a new table is partitioned, as in [`NewTable::partitioning`].
+    pub partitioning: Vec<(String, String)>,
+}
+
+impl Ingest {
+    /// Creates `table` with the loaded rows.
+    #[must_use]
+    pub fn create(table: TableName) -> Self {
+        Self { table, create: true, partitioning: Vec::new() }
+    }
+
+    /// Appends to `table`.
+    #[must_use]
+    pub fn append(table: TableName) -> Self {
+        Self { table, create: false, partitioning: Vec::new() }
+    }
+}
+
+impl Session {
+    /// Loads the rows of a stream into a table, as this person: policy decides, the trail records, and the rows are
+    /// visible all at once or not at all. Returns the number of rows.
+    ///
+    /// # Errors
+    /// Those of an INSERT or a CREATE TABLE AS.
+    pub async fn ingest(&self, ingest: Ingest, rows: SendableRecordBatchStream) -> Result<u64> {
+        self.check_alive()?;
+        let word = if ingest.create { "CREATE TABLE" } else { "INSERT INTO" };
+        let mut case = Case::new(self, &format!("{word} {} /* loaded as a stream */", ingest.table));
+        let planned = plan_ingest(&mut case, ingest, rows).await;
+        let write = match planned {
+            Ok(write) => write,
+            Err(error) => return Err(case.refuse(error).await),
+        };
+        let query = case.query;
+        let slot = match self.engine().admission.admit(&self.identity().principal).await {
+            Ok(slot) => slot,
+            Err(error) => return Err(case.refuse(error).await),
+        };
+        let stop = Stop::new(self, std::time::Instant::now());
+        let ledger = Ledger::open(case, slot).await?;
+        let (rows, ledger) = run_write(self, query, write, stop, ledger).await?;
+        ledger.conclude(None).await.map_or(Ok(rows), Err)
+    }
+}
+
+/// An INSERT bound against its target and its sources.
+pub(super) struct BoundInsert {
+    pub(super) input: LogicalPlan,
+    tables: Vec<Arc<GovernedTable>>,
+    state: SessionState,
+    target: Loaded,
+}
+
+pub(super) async fn bind_insert(case: &mut Case, target: &ObjectName, statement: Parsed) -> Result<BoundInsert> {
+    let session = case.session.clone();
+    let name = name_of_parts(&session, &statement::parts(target)?)?;
+    if name.schema == INFORMATION_SCHEMA {
+        return Err(Error::denied("information_schema cannot be changed"));
+    }
+    let Parsed::Statement(ast) = &statement else { return Err(Error::internal("an INSERT is not one")) };
+    let Ast::Insert(insert) = &**ast else { return Err(Error::internal("an INSERT is not one")) };
+    let Some(query) = insert.source.clone() else {
+        return Err(Error::unsupported("INSERT needs VALUES or a query; DEFAULT VALUES is not offered"));
+    };
+    let sources = bind_sources(case, &Parsed::Statement(Box::new(Ast::Query(query)))).await?;
+    let (loaded, table) = writable(case, &name).await?;
+    let bound = bind_against(case, statement, sources, vec![Source::governed(name, table)]).await?;
+    let LogicalPlan::Dml(dml) = bound.plan else { return Err(Error::internal("an INSERT was bound to something else")) };
+    if !matches!(dml.op, WriteOp::Insert(InsertOp::Append)) {
+        return Err(Error::unsupported("only INSERT INTO is offered"));
+    }
+    let input = Arc::unwrap_or_clone(dml.input);
+    Ok(BoundInsert { input, tables: bound.tables, state: bound.state, target: loaded })
+}
+
+/// The target of an INSERT, if this person may add to it and policy holds nothing of it back.
+async fn writable(case: &mut Case, name: &TableName) -> Result<(Loaded, Arc<GovernedTable>)> {
+    let session = case.session.clone();
+    let loaded = match load(&session, std::slice::from_ref(name)).await.pop() {
+        Some(Ok(loaded)) => loaded,
+        Some(Err(error)) if error.kind() == ErrorKind::NotFound => {
+            case.note_missing(name, Action::Insert);
+            return Err(not_found(name));
+        }
+        Some(Err(error)) => return Err(error),
+        None => return Err(Error::internal("a catalog left a table unanswered")),
+    };
+    let facts = loaded.table.facts().clone();
+    let accesses = [Action::Discover, Action::Insert, Action::Select]
+        .map(|action| Access::new(action, Resource::Table(facts.clone())));
+    let decisions = decide(&session, &accesses).await?;
+    let [discover, insert, select] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
+    // Until write checks are built, who sees only a part of a table may not add to it.
+    let partial = [insert, select].iter().any(|decision| decision.restrictions().is_some_and(|held| !held.is_none()));
+    let effective = if partial { Decision::deny().decided_by(select.policies.clone(), select.snapshot.clone()) } else { insert.clone() };
+    case.note_decision(facts.id.clone(), Action::Insert, &effective, loaded.table.snapshot());
+    if partial {
+        return Err(Error::denied(format!("you see only a part of {name}, so you may not add to it")));
+    }
+    if !insert.is_permit() {
+        return Err(refusal(name, discover, Action::Insert));
+    }
+    let principal = session.identity().principal.clone();
+    let key = session.engine().mask_key.clone();
+    let (table, source) = (Arc::clone(&loaded.table), Arc::clone(&loaded.session));
+    // INVARIANT: the target stands in the plan for its schema alone; a source of the same name is governed by itself.
+    let governed = GovernedTable::new(case.query, insert, table, source, principal, key)?.write_only();
+    Ok((loaded, Arc::new(governed)))
+}
+
+pub(super) async fn plan_insert(
+    case: &mut Case,
+    target: &ObjectName,
+    statement: Parsed,
+    parameters: Option<&RecordBatch>,
+) -> Result<Write> {
+    let bound = bind_insert(case, target, statement).await?;
+    let input = with_parameters(bound.input, parameters)?;
+    let rows = plan_rows(case, input, bound.tables, &bound.state).await?;
+    let name = bound.target.table.facts().id.name.clone();
+    write_to(case, rows, WriteTarget::Append(bound.target.table), &name, bound.target.session).await
+}
+
+async fn write_to(
+    case: &mut Case,
+    rows: Rows,
+    target: WriteTarget,
+    name: &TableName,
+    catalog: Arc<dyn CatalogSession>,
+) -> Result<Write> {
+    let prefixes = catalog.write_prefixes(&target).await?;
+    let store = vend(case, name, &prefixes, Operation::Write).await?.map(|(store, _)| store);
+    let shared = Arc::clone(&case.session.engine().runtime);
+    Ok(Write { rows, target, store, catalog, shared })
+}
+
+/// Plans every statement that defines or removes something.
+pub(super) async fn plan_definition(case: &mut Case, kind: Kind, parameters: Option<&RecordBatch>) -> Result<Work> {
+    if parameters.is_some() && !matches!(&kind, Kind::CreateTable(create) if create.query.is_some()) {
+        return Err(Error::invalid("this statement takes no parameters"));
+    }
+    match kind {
+        Kind::CreateTable(create) => plan_create_table(case, *create, parameters).await,
+        Kind::CreateSchema { name, if_not_exists } => {
+            let (catalog, schema) = schema_name(&case.session, &name)?;
+            let opened = catalog_for_change(case, &catalog).await?;
+            let resource = Resource::Catalog(catalog.clone());
+            permit_change(case, Action::Create, resource, &TableName::new(catalog, &schema, "")).await?;
+            let owner = case.session.identity().principal.clone();
+            let ignore = if_not_exists.then_some(ErrorKind::AlreadyExists);
+            Ok(change(case, vec![(opened, CatalogChange::CreateSchema { schema, owner })], ignore))
+        }
+        Kind::DropSchema { names, if_exists } => {
+            let mut steps = Vec::new();
+            for name in names {
+                let (catalog, schema) = schema_name(&case.session, &name)?;
+                let opened = catalog_for_change(case, &catalog).await?;
+                let resource = Resource::Schema { catalog: catalog.clone(), schema: schema.clone() };
+                permit_change(case, Action::Drop, resource, &TableName::new(catalog, &schema, "")).await?;
+                steps.push((opened, CatalogChange::DropSchema { schema }));
+            }
+            Ok(change(case, steps, if_exists.then_some(ErrorKind::NotFound)))
+        }
+        Kind::DropTable { names, if_exists } => {
+            let mut steps = Vec::new();
+            for name in names {
+                let name = name_of_parts(&case.session, &statement::parts(&name)?)?;
+                match droppable(case, &name).await {
+                    Ok(opened) => steps.push((opened, CatalogChange::DropTable { name })),
+                    Err(error) if if_exists && error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(change(case, steps, if_exists.then_some(ErrorKind::NotFound)))
+        }
+        _ => Err(Error::internal("a statement took a wrong turn")),
+    }
+}
+
+fn change(case: &Case, steps: Vec<(Arc<dyn CatalogSession>, CatalogChange)>, ignore: Option<ErrorKind>) -> Work {
+    let grant = WriteGrant::mint(case.query, case.session.identity().principal.clone());
+    Work::Change(Change { steps, grant, ignore })
+}
+
+fn schema_name(session: &Session, name: &ObjectName) -> Result<(String, String)> {
+    let (default_catalog, _) = session.defaults();
+    let (catalog, schema) = match statement::parts(name)?.as_slice() {
+        [schema] => (default_catalog, schema.clone()),
+        [catalog, schema] => (catalog.clone(), schema.clone()),
+        _ => return Err(Error::invalid(format!("{name} is no name of a schema; write catalog.schema"))),
+    };
+    if schema == INFORMATION_SCHEMA {
+        return Err(Error::denied("information_schema cannot be changed"));
+    }
+    Ok((catalog, schema))
+}
+
+async fn catalog_for_change(case: &Case, catalog: &str) -> Result<Arc<dyn CatalogSession>> {
+    let missing = || Error::not_found(format!("catalog {catalog} does not exist; list what you can see with SHOW CATALOGS"));
+    case.session.catalog(catalog).await?.ok_or_else(missing)
+}
+
+/// Asks for one change; who may not even discover the place is told that it does not exist.
+async fn permit_change(case: &mut Case, action: Action, resource: Resource, place: &TableName) -> Result<()> {
+    let accesses = [Access::new(Action::Discover, resource.clone()), Access::new(action, resource.clone())];
+    let decisions = decide(&case.session, &accesses).await?;
+    let [discover, decision] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
+    let id = TableId::new(place.clone(), uuid::Uuid::nil());
+    case.note_decision(id, action, decision, None);
+    match (decision.is_permit(), discover.is_permit()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Error::denied(format!("you may not {action} in {resource}; ask its owner"))),
+        (false, false) => Err(Error::not_found(format!("{resource} does not exist; list what you can see with SHOW SCHEMAS"))),
+    }
+}
+
+async fn droppable(case: &mut Case, name: &TableName) -> Result<Arc<dyn CatalogSession>> {
+    let session = case.session.clone();
+    let loaded = match load(&session, std::slice::from_ref(name)).await.pop() {
+        Some(Ok(loaded)) => loaded,
+        Some(Err(error)) if error.kind() == ErrorKind::NotFound => {
+            case.note_missing(name, Action::Drop);
+            return Err(not_found(name));
+        }
+        Some(Err(error)) => return Err(error),
+        None => return Err(Error::internal("a catalog left a table unanswered")),
+    };
+    let facts = loaded.table.facts().clone();
+    let accesses = [Action::Discover, Action::Drop].map(|action| Access::new(action, Resource::Table(facts.clone())));
+    let decisions = decide(&session, &accesses).await?;
+    let [discover, drop] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
+    case.note_decision(facts.id, Action::Drop, drop, loaded.table.snapshot());
+    if drop.is_permit() { Ok(loaded.session) } else { Err(refusal(name, discover, Action::Drop)) }
+}
+
+async fn plan_create_table(case: &mut Case, mut create: CreateTable, parameters: Option<&RecordBatch>) -> Result<Work> {
+    let session = case.session.clone();
+    let name = name_of_parts(&session, &statement::parts(&create.name)?)?;
+    let partitioning = match create.partition_by.take() {
+        Some(expr) => statement::partitioning(&expr)?,
+        None => Vec::new(),
+    };
+    let properties = properties(&create)?;
+    create.table_options = CreateTableOptions::None;
+    let catalog = permit_create(case, &name).await?;
+    if create.if_not_exists {
+        match load(&session, std::slice::from_ref(&name)).await.pop() {
+            Some(Ok(_)) => return Ok(Work::Ready(count_batch(0)?)),
+            Some(Err(error)) if error.kind() == ErrorKind::NotFound => {}
+            Some(Err(error)) => return Err(error),
+            None => return Err(Error::internal("a catalog left a table unanswered")),
+        }
+    }
+    let new = |schema: SchemaRef| NewTable {
+        name: name.clone(),
+        schema,
+        partitioning: partitioning.clone(),
+        owner: session.identity().principal.clone(),
+        properties: properties.clone(),
+    };
+    if let Some(query) = create.query.take() {
+        if !create.columns.is_empty() {
+            return Err(Error::unsupported("CREATE TABLE … AS takes its columns from its query; leave the list out"));
+        }
+        let bound = bind_query(case, Parsed::Statement(Box::new(Ast::Query(query)))).await?;
+        let plan = with_parameters(bound.plan, parameters)?;
+        let rows = plan_rows(case, plan, bound.tables, &bound.state).await?;
+        let target = WriteTarget::Create(new(Arc::clone(&rows.schema)));
+        return Ok(Work::Write(Box::new(write_to(case, rows, target, &name, catalog).await?)));
+    }
+    if create.columns.is_empty() {
+        return Err(Error::invalid("a table needs columns; list them or write CREATE TABLE … AS SELECT …"));
+    }
+    let statement = Parsed::Statement(Box::new(Ast::CreateTable(create)));
+    let bound = bind_against(case, statement, Vec::new(), Vec::new()).await?;
+    let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) = bound.plan else {
+        return Err(Error::unsupported("only plain CREATE TABLE is offered"));
+    };
+    if !table.column_defaults.is_empty() || table.constraints.iter().next().is_some() {
+        return Err(Error::unsupported("column defaults and constraints other than NOT NULL are not offered; leave them out"));
+    }
+    let schema = plain(table.input.schema().as_arrow());
+    Ok(change(case, vec![(catalog, CatalogChange::CreateTable(new(schema)))], None))
+}
+
+async fn permit_create(case: &mut Case, name: &TableName) -> Result<Arc<dyn CatalogSession>> {
+    if name.schema == INFORMATION_SCHEMA {
+        return Err(Error::denied("information_schema cannot be changed"));
+    }
+    let catalog = catalog_for_change(case, &name.catalog).await?;
+    let resource = Resource::Schema { catalog: name.catalog.clone(), schema: name.schema.clone() };
+    permit_change(case, Action::Create, resource, name).await?;
+    Ok(catalog)
+}
+
+fn properties(create: &CreateTable) -> Result<Vec<(String, String)>> {
+    let options = match &create.table_options {
+        CreateTableOptions::None => return Ok(Vec::new()),
+        CreateTableOptions::With(options) | CreateTableOptions::Options(options) => options,
+        _ => return Err(Error::unsupported("write table properties as WITH ('name' = 'value')")),
+    };
+    (options.iter())
+        .map(|option| match option {
+            SqlOption::KeyValue { key, value } => {
+                let value = value.to_string();
+                Ok((statement::normal(key), value.trim_matches('\'').to_owned()))
+            }
+            _ => Err(Error::unsupported("write table properties as WITH ('name' = 'value')")),
+        })
+        .collect()
+}
+
+async fn plan_ingest(case: &mut Case, ingest: Ingest, rows: SendableRecordBatchStream) -> Result<Write> {
+    let schema = plain(&rows.schema());
+    let state = case.session.engine().template.clone();
+    let context = Arc::new(TaskContext::from(&state));
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(single_use(rows)?);
+    let rows = Rows {
+        // The rows are the person's own; there is nothing in this plan to govern but where they go.
+        plan: Authorized::new(plan),
+        logical: LogicalPlan::default(),
+        stores: Vec::new(),
+        context,
+        codecs: Vec::new(),
+        schema: Arc::clone(&schema),
+    };
+    if ingest.create {
+        let catalog = permit_create(case, &ingest.table).await?;
+        let owner = case.session.identity().principal.clone();
+        let new = NewTable {
+            name: ingest.table.clone(),
+            schema,
+            partitioning: ingest.partitioning,
+            owner,
+            properties: Vec::new(),
+        };
+        return write_to(case, rows, WriteTarget::Create(new), &ingest.table, catalog).await;
+    }
+    let (loaded, _) = writable(case, &ingest.table).await?;
+    write_to(case, rows, WriteTarget::Append(loaded.table), &ingest.table, loaded.session).await
+}
+
+/// A leaf over a stream that can be read once.
+fn single_use(rows: SendableRecordBatchStream) -> Result<StreamingTableExec> {
+    #[derive(Debug)]
+    struct Once(SchemaRef, Mutex<Option<Slot>>);
+    struct Slot(SendableRecordBatchStream);
+    impl std::fmt::Debug for Slot {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a stream")
+        }
+    }
+    impl PartitionStream for Once {
+        fn schema(&self) -> &SchemaRef {
+            &self.0
+        }
+
+        fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+            match self.1.lock().take() {
+                Some(Slot(rows)) => rows,
+                None => {
+                    let again = DataFusionError::Internal("a loaded stream was read twice".into());
+                    let error = futures::stream::iter([Err(again)]);
+                    let schema = Arc::clone(&self.0);
+                    Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, error))
+                }
+            }
+        }
+    }
+    let schema = rows.schema();
+    let once: Arc<dyn PartitionStream> = Arc::new(Once(Arc::clone(&schema), Mutex::new(Some(Slot(rows)))));
+    Ok(StreamingTableExec::try_new(schema, vec![once], None, Vec::new(), false, None)?)
+}
+
+/// Stages, commits once, and tells the trail. The work goes on to its end even if nobody waits for it any more: a
+/// commit is never left half-done.
+pub(super) async fn run_write(
+    session: &Session,
+    query: QueryId,
+    write: Write,
+    mut stop: Stop,
+    ledger: Ledger,
+) -> Result<(u64, Ledger)> {
+    let session = session.clone();
+    let abandoned = tokio_util::sync::CancellationToken::new();
+    let guard = abandoned.clone().drop_guard();
+    let task = tokio::spawn(async move {
+        let mut ledger = ledger;
+        let staged = tokio::select! {
+            biased;
+            () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
+            staged = stop.guard(stage(&session, query, write)) => staged,
+        };
+        let rows = match staged {
+            Ok((sink, staged)) => sink.commit(staged).await,
+            Err(error) => Err(error),
+        };
+        match rows {
+            Ok(rows) => {
+                ledger.count(rows);
+                Ok((rows, ledger))
+            }
+            Err(error) => Err(ledger.conclude(Some(error)).await),
+        }
+    });
+    let result = task.await.map_err(|_| Error::internal("a write failed; see the engine's log"));
+    drop(guard.disarm());
+    result?.map_err(|error| error.unwrap_or_else(|| Error::internal("a write failed")))
+}
+
+/// Runs the sink to its end. What a failed sink staged, it removes itself.
+async fn stage(session: &Session, query: QueryId, write: Write) -> Result<(Arc<dyn TableWrite>, Vec<RecordBatch>)> {
+    let Write { mut rows, target, store, catalog, shared } = write;
+    let grant = WriteGrant::mint(query, session.identity().principal.clone());
+    let sink = catalog.begin(WriteRequest::new(&grant, target, store.as_ref())).await?;
+    rows.plan = wrap(rows.plan, |input| sink.sink(input))?;
+    rows.stores.extend(store);
+    let runtime = runtime(&shared, &rows.stores)?;
+    rows.context = Arc::new(TaskContext::new(
+        rows.context.task_id(),
+        rows.context.session_id(),
+        rows.context.session_config().clone(),
+        rows.context.scalar_functions().clone(),
+        rows.context.higher_order_functions().clone(),
+        rows.context.aggregate_functions().clone(),
+        rows.context.window_functions().clone(),
+        runtime,
+    ));
+    let mut stream = start(session, query, rows).await?;
+    let mut staged = Vec::new();
+    loop {
+        match stream.try_next().await {
+            Ok(Some(batch)) => staged.push(batch),
+            Ok(None) => return Ok((sink, staged)),
+            Err(error) => {
+                drop(stream);
+                sink.abort(staged).await;
+                return Err(error.into());
+            }
+        }
+    }
+}
+
+/// Makes a change of definitions.
+pub(super) async fn run_change(_query: QueryId, change: Change, mut stop: Stop, ledger: Ledger) -> Result<Ledger> {
+    let task = tokio::spawn(async move {
+        let Change { steps, grant, ignore } = change;
+        let work = async {
+            for (catalog, step) in steps {
+                match catalog.change(step, &grant).await {
+                    Err(error) if Some(error.kind()) == ignore => {}
+                    other => other?,
+                }
+            }
+            Ok(())
+        };
+        match stop.guard(work).await {
+            Ok(()) => Ok(ledger),
+            Err(error) => Err(ledger.conclude(Some(error)).await),
+        }
+    });
+    let result = task.await.map_err(|_| Error::internal("a change failed; see the engine's log"));
+    result?.map_err(|error| error.unwrap_or_else(|| Error::internal("a change failed")))
+}

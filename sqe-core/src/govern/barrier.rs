@@ -1,0 +1,325 @@
+//! The security barrier: row filter first, then masks, on every batch that leaves a table with restrictions.
+//!
+//! The optimizer sees an opaque operator: no limit, projection or sort passes through it, and of the predicates above it
+//! only leakproof ones on unmasked columns are copied below, as hints. All of them are evaluated again above.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use arrow::{
+    array::{Array, ArrayRef, BooleanArray},
+    compute::{BatchCoalescer, filter_record_batch},
+    datatypes::SchemaRef,
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
+use datafusion::{
+    common::{Statistics, config::ConfigOptions, internal_err, stats::Precision},
+    error::{DataFusionError, Result as DataFusionResult},
+    execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
+    physical_expr::{EquivalenceProperties, PhysicalExpr, expressions::Column},
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+        filter_pushdown::{
+            ChildFilterDescription, ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
+        },
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+    },
+};
+use futures::{Stream, StreamExt};
+
+use super::{ScanGrant, leakproof, mask::FittedMask};
+use crate::Secret;
+
+/// Where a visible column comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Source {
+    /// The raw column at this position of the scan's output, as it is.
+    Raw(usize),
+    /// The raw column at this position, masked.
+    Masked(usize, FittedMask),
+    /// A mask that needs no raw values.
+    Blank(FittedMask),
+}
+
+/// What a barrier does to each batch.
+#[derive(Debug, Clone)]
+pub(super) struct Policy {
+    /// Row filter over the scan's output; rows for which it is not true do not exist.
+    pub(super) filter: Option<Arc<dyn PhysicalExpr>>,
+    /// One source a column of the visible schema.
+    pub(super) sources: Vec<Source>,
+    /// The visible, projected schema.
+    pub(super) schema: SchemaRef,
+    /// Key of keyed hashes.
+    pub(super) mask_key: Secret,
+    /// Rows that the table seems to have: the total, rounded to a power of ten.
+    pub(super) blurred_rows: Option<usize>,
+}
+
+/// Applies a restricted decision to a raw scan. See the module documentation.
+#[derive(Debug, Clone)]
+pub struct SecurityBarrierExec {
+    grant: ScanGrant,
+    decision: String,
+    policy: Policy,
+    input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl SecurityBarrierExec {
+    pub(super) fn new(
+        grant: ScanGrant,
+        decision: String,
+        policy: Policy,
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Self {
+        let partitions = input.output_partitioning().partition_count();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&policy.schema)),
+            Partitioning::UnknownPartitioning(partitions),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        );
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { grant, decision, policy, input, properties: Arc::new(properties), metrics }
+    }
+
+    /// The grant that the scan below was made with.
+    #[must_use]
+    pub fn grant(&self) -> &ScanGrant {
+        &self.grant
+    }
+
+    /// The digest of the decision that the barrier carries out.
+    pub(super) fn decision(&self) -> &str {
+        &self.decision
+    }
+
+    /// Whether the visible column at `index` shows raw values.
+    fn is_open(&self, index: usize) -> bool {
+        matches!(self.policy.sources.get(index), Some(Source::Raw(_)))
+    }
+}
+
+impl DisplayAs for SecurityBarrierExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecurityBarrierExec: table={}", self.grant.table().name)
+    }
+}
+
+impl ExecutionPlan for SecurityBarrierExec {
+    fn name(&self) -> &'static str {
+        "SecurityBarrierExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let (Some(input), true) = (children.pop(), children.is_empty()) else {
+            return internal_err!("a security barrier has exactly one input");
+        };
+        if input.schema() != self.input.schema() {
+            return internal_err!("the input of a security barrier may not change its schema");
+        }
+        let this = Self::new(self.grant.clone(), self.decision.clone(), self.policy.clone(), input);
+        Ok(Arc::new(this))
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+        let batch_size = context.session_config().batch_size();
+        let input = self.input.execute(partition, context)?;
+        let passing: Vec<usize> = (self.policy.sources.iter())
+            .filter_map(|source| match source {
+                Source::Raw(index) | Source::Masked(index, _) => Some(*index),
+                Source::Blank(_) => None,
+            })
+            .collect();
+        let passed = Arc::new(self.input.schema().project(&passing)?);
+        Ok(Box::pin(BarrierStream {
+            policy: self.policy.clone(),
+            passing,
+            coalescer: BatchCoalescer::new(passed, batch_size).with_biggest_coalesce_batch_size(Some(batch_size / 2)),
+            counted: 0,
+            input: Some(input),
+            metrics: BaselineMetrics::new(&self.metrics, partition),
+        }))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    /// Only a blurred row count: bounds and exact counts would tell about rows behind the policy.
+    fn partition_statistics(&self, partition: Option<usize>) -> DataFusionResult<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.policy.schema);
+        if let Some(rows) = self.policy.blurred_rows {
+            let share = match partition {
+                Some(_) => rows / self.properties.output_partitioning().partition_count().max(1),
+                None => rows,
+            };
+            statistics.num_rows = Precision::Inexact(share);
+        }
+        Ok(Arc::new(statistics))
+    }
+
+    fn gather_filters_for_pushdown(
+        &self,
+        phase: FilterPushdownPhase,
+        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
+        _config: &ConfigOptions,
+    ) -> DataFusionResult<FilterDescription> {
+        let open = |column: &Column| self.is_open(column.index());
+        // A column at a position that no schema has marks what may not pass.
+        let closed: Arc<dyn PhysicalExpr> = Arc::new(Column::new("not leakproof", usize::MAX));
+        let sifted: Vec<_> = (parent_filters.into_iter())
+            .map(|filter| if leakproof::physical(&filter, &open) { filter } else { Arc::clone(&closed) })
+            .collect();
+        let allowed: HashSet<usize> = (0..self.policy.sources.len()).filter(|index| self.is_open(*index)).collect();
+        let mut child = ChildFilterDescription::from_child_with_allowed_indices(&sifted, allowed, &self.input)?;
+        if let (FilterPushdownPhase::Pre, Some(filter)) = (phase, &self.policy.filter) {
+            child = child.with_self_filter(Arc::clone(filter));
+        }
+        Ok(FilterDescription::new().with_child(child))
+    }
+
+    /// Whatever the scan promises, the predicates above stay above.
+    fn handle_child_pushdown_result(
+        &self,
+        _phase: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> DataFusionResult<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        Ok(FilterPushdownPropagation::all_unsupported(result))
+    }
+}
+
+struct BarrierStream {
+    policy: Policy,
+    /// Positions in the scan's output of the columns that visible ones are made of, in visible order.
+    passing: Vec<usize>,
+    coalescer: BatchCoalescer,
+    /// Rows that passed, if no column does.
+    counted: usize,
+    input: Option<SendableRecordBatchStream>,
+    metrics: BaselineMetrics,
+}
+
+impl BarrierStream {
+    fn take(&mut self, batch: &RecordBatch) -> DataFusionResult<()> {
+        let verdicts = match &self.policy.filter {
+            Some(filter) => Some(filter.evaluate(batch)?.into_array(batch.num_rows())?),
+            None => None,
+        };
+        let verdicts = match &verdicts {
+            Some(array) => match array.as_any().downcast_ref::<BooleanArray>() {
+                Some(array) => Some(array),
+                None => return internal_err!("a row filter is not a boolean"),
+            },
+            None => None,
+        };
+        let batch = batch.project(&self.passing)?;
+        if self.passing.is_empty() {
+            let kept = match verdicts {
+                Some(verdicts) => filter_record_batch(&batch, verdicts)?.num_rows(),
+                None => batch.num_rows(),
+            };
+            self.counted += kept;
+            return Ok(());
+        }
+        match verdicts {
+            Some(verdicts) => self.coalescer.push_batch_with_filter(batch, verdicts)?,
+            None => self.coalescer.push_batch(batch)?,
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> DataFusionResult<Option<RecordBatch>> {
+        if self.passing.is_empty() {
+            let rows = std::mem::take(&mut self.counted);
+            return if rows == 0 { Ok(None) } else { self.show(&[], rows).map(Some) };
+        }
+        match self.coalescer.next_completed_batch() {
+            Some(batch) => self.show(batch.columns(), batch.num_rows()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The visible form of rows that passed the filter.
+    fn show(&self, passed: &[ArrayRef], rows: usize) -> DataFusionResult<RecordBatch> {
+        let mut passed = passed.iter();
+        let mut next = || passed.next().ok_or_else(|| DataFusionError::Internal("a passed column is missing".into()));
+        let columns = (self.policy.sources.iter())
+            .zip(self.policy.schema.fields())
+            .map(|(source, field)| match source {
+                Source::Raw(_) => Ok(Arc::clone(next()?)),
+                Source::Masked(_, mask) => Ok(mask.apply(next()?, &self.policy.mask_key)?),
+                Source::Blank(mask) => Ok(mask.constant_array(field.data_type(), rows)?),
+            })
+            .collect::<DataFusionResult<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.policy.schema), columns, &options)?)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<DataFusionResult<RecordBatch>>> {
+        loop {
+            let timer = self.metrics.elapsed_compute().clone();
+            let timer = timer.timer();
+            if let Some(batch) = self.next().transpose() {
+                return Poll::Ready(Some(batch));
+            }
+            timer.done();
+            let Some(input) = &mut self.input else { return Poll::Ready(None) };
+            match ready!(input.poll_next_unpin(cx)) {
+                Some(Ok(batch)) => {
+                    let timer = self.metrics.elapsed_compute().clone();
+                    let timer = timer.timer();
+                    self.take(&batch)?;
+                    timer.done();
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.input = None;
+                    self.coalescer.finish_buffered_batch()?;
+                }
+            }
+        }
+    }
+}
+
+impl Stream for BarrierStream {
+    type Item = DataFusionResult<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let poll = self.poll(cx);
+        self.metrics.record_poll(poll)
+    }
+}
+
+impl RecordBatchStream for BarrierStream {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.policy.schema)
+    }
+}

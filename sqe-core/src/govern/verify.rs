@@ -1,0 +1,172 @@
+//! The verifier: whatever built a plan, it runs only if every way from data to the person is governed.
+//!
+//! It trusts no rule, planner or optimizer. It knows the decisions of the query, and which node types neither read by
+//! themselves nor write.
+
+use std::{collections::HashMap, sync::Arc};
+
+use datafusion::{
+    common::tree_node::TreeNodeRecursion,
+    datasource::{memory::MemorySourceConfig, source::DataSourceExec},
+    logical_expr::LogicalPlan,
+    physical_plan::{ExecutionPlan, empty::EmptyExec, memory::LazyMemoryExec, placeholder_row::PlaceholderRowExec},
+};
+use uuid::Uuid;
+
+use super::{Authorized, GovernedTable, GrantedScanExec, SecurityBarrierExec, constant::ConstantTable, table::governed};
+use crate::{Error, Result};
+
+/// The decisions of one query, by the grants that were minted for it.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    tables: HashMap<Uuid, Arc<GovernedTable>>,
+}
+
+impl Decisions {
+    pub(crate) fn new(tables: impl IntoIterator<Item = Arc<GovernedTable>>) -> Self {
+        Self { tables: tables.into_iter().map(|table| (table.grant().id(), table)).collect() }
+    }
+
+    /// Verifies a logical plan: every scan is of a table governed for this very query, and no node writes, defines or
+    /// comes from outside.
+    pub(crate) fn verify_logical(&self, plan: LogicalPlan) -> Result<Authorized<LogicalPlan>> {
+        let mut refusal = None;
+        plan.apply_with_subqueries(|node| {
+            if let Err(error) = self.verify_node(node) {
+                refusal = Some(error);
+                return Ok(TreeNodeRecursion::Stop);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        match refusal {
+            Some(error) => Err(error),
+            None => Ok(Authorized::new(plan)),
+        }
+    }
+
+    fn verify_node(&self, node: &LogicalPlan) -> Result<()> {
+        match node {
+            LogicalPlan::TableScan(scan) => {
+                if let Some(table) = governed(&scan.source) {
+                    let known = self.tables.get(&table.grant().id());
+                    if known.is_some_and(|known| known.digest() == table.digest()) {
+                        return if table.is_readable() {
+                            Ok(())
+                        } else {
+                            Err(Error::denied(format!("you may not read {}", table.grant().table().name)))
+                        };
+                    }
+                } else if ConstantTable::is_source(&scan.source) {
+                    return Ok(());
+                }
+                Err(refused("a scan that was not authorised for this query"))
+            }
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::Window(_)
+            | LogicalPlan::Aggregate(_)
+            | LogicalPlan::Sort(_)
+            | LogicalPlan::Join(_)
+            | LogicalPlan::Repartition(_)
+            | LogicalPlan::Union(_)
+            | LogicalPlan::EmptyRelation(_)
+            | LogicalPlan::Subquery(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Limit(_)
+            | LogicalPlan::Values(_)
+            | LogicalPlan::Distinct(_)
+            | LogicalPlan::Unnest(_)
+            | LogicalPlan::RecursiveQuery(_) => Ok(()),
+            other => Err(Error::unsupported(format!("{} is not allowed in a query", node_word(other)))),
+        }
+    }
+
+    /// Verifies a physical plan: below every path from the root stands a granted scan or a barrier of this query, or a
+    /// leaf that only holds constants; all other nodes are of known types.
+    pub(crate) fn verify_physical(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        extra_nodes: &[String],
+    ) -> Result<Authorized<Arc<dyn ExecutionPlan>>> {
+        self.verify_exec(&plan, extra_nodes)?;
+        Ok(Authorized::new(plan))
+    }
+
+    fn verify_exec(&self, plan: &Arc<dyn ExecutionPlan>, extra_nodes: &[String]) -> Result<()> {
+        if let Some(scan) = plan.downcast_ref::<GrantedScanExec>() {
+            let table = self.tables.get(&scan.grant().id()).filter(|table| table.grant() == scan.grant());
+            return match table {
+                Some(table) if table.is_readable() && table.grant().is_unconditional() => below(plan),
+                _ => Err(refused("a scan without a grant of this query")),
+            };
+        }
+        if let Some(barrier) = plan.downcast_ref::<SecurityBarrierExec>() {
+            let table = self.tables.get(&barrier.grant().id()).filter(|table| table.grant() == barrier.grant());
+            return match table {
+                Some(table) if table.is_readable() && table.digest() == barrier.decision() => below(plan),
+                _ => Err(refused("a barrier of another decision")),
+            };
+        }
+        let children = plan.children();
+        if children.is_empty() {
+            return if is_constant_leaf(&**plan) { Ok(()) } else { Err(refused("a raw scan outside of its barrier")) };
+        }
+        if !KNOWN_NODES.contains(&plan.name()) && !extra_nodes.iter().any(|name| name == plan.name()) {
+            return Err(refused(&format!("a node of an unknown kind ({})", plan.name())));
+        }
+        children.into_iter().try_for_each(|child| self.verify_exec(child, extra_nodes))
+    }
+}
+
+/// What may stand between a raw scan and its barrier or mark: order, cooperation and batch size, nothing that computes.
+fn below(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    for child in plan.children() {
+        let known = child.children().is_empty() || BELOW.contains(&child.name()) || child.name().starts_with("Catalog");
+        if !known {
+            return Err(refused(&format!("a node of an unknown kind below a barrier ({})", child.name())));
+        }
+        below(child)?;
+    }
+    Ok(())
+}
+
+const BELOW: &[&str] = &[
+    "CooperativeExec", "CoalesceBatchesExec", "RepartitionExec", "CoalescePartitionsExec", "SortPreservingMergeExec",
+    "UnionExec", "ProjectionExec", "FilterExec", "BufferExec",
+];
+
+const KNOWN_NODES: &[&str] = &[
+    "AggregateExec", "BoundedWindowAggExec", "BufferExec", "CoalesceBatchesExec", "CoalescePartitionsExec",
+    "CooperativeExec", "CrossJoinExec", "FilterExec", "GlobalLimitExec", "HashJoinExec", "InterleaveExec",
+    "LocalLimitExec", "NestedLoopJoinExec", "PartialSortExec", "PartitionedTopKExec", "PiecewiseMergeJoinExec",
+    "ProjectionExec", "RecursiveQueryExec", "RepartitionExec", "ScalarSubqueryExec", "SortExec", "SortExec(TopK)",
+    "SortMergeJoinExec", "SortPreservingMergeExec", "SymmetricHashJoinExec", "UnionExec", "UnnestExec",
+    "WindowAggExec",
+];
+
+/// Leaves that hold nothing but constants of the statement, or rows made of its arguments.
+pub(super) fn is_constant_leaf(plan: &dyn ExecutionPlan) -> bool {
+    if let Some(source) = plan.downcast_ref::<DataSourceExec>() {
+        return source.data_source().downcast_ref::<MemorySourceConfig>().is_some();
+    }
+    plan.is::<EmptyExec>()
+        || plan.is::<PlaceholderRowExec>()
+        || plan.is::<LazyMemoryExec>()
+        || plan.name() == "WorkTableExec"
+}
+
+fn refused(what: &str) -> Error {
+    Error::internal(format!("the plan was refused: it holds {what}"))
+}
+
+fn node_word(plan: &LogicalPlan) -> &'static str {
+    match plan {
+        LogicalPlan::Dml(_) => "a change of rows",
+        LogicalPlan::Ddl(_) => "a change of definitions",
+        LogicalPlan::Copy(_) => "COPY",
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => "a nested EXPLAIN or DESCRIBE",
+        LogicalPlan::Statement(_) => "a session statement",
+        LogicalPlan::Extension(_) => "an extension node",
+        _ => "this kind of node",
+    }
+}

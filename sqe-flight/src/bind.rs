@@ -1,0 +1,242 @@
+//! Parameters: from a client's stream to rows that the engine binds.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::Schema,
+    ipc::{MessageHeader, root_as_message},
+};
+use arrow_flight::{FlightData, decode::FlightRecordBatchStream, error::FlightError};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use sqe_core::{Error, ErrorKind, Result};
+use tonic::Status;
+
+use crate::{
+    edge::{Views, conform, declare},
+    status::from_status,
+};
+
+/// Rows of parameters in the order `$1`, `$2`, ….
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Parameters {
+    batches: Vec<RecordBatch>,
+}
+
+impl Parameters {
+    /// Puts the columns of `batches` into the order of the parameters and checks their number.
+    ///
+    /// Clients name the columns as they like: ADBC `0`, `1`, …; others by position only. Only names of the form `$n`, all
+    /// of them, say an order of their own.
+    ///
+    /// # Errors
+    /// `InvalidInput` if there are more or fewer columns than parameters, or if `$n` names do not fit.
+    pub(crate) fn arrange(batches: Vec<RecordBatch>, expected: usize) -> Result<Self> {
+        let batches = batches
+            .into_iter()
+            .map(|batch| {
+                if batch.num_columns() != expected {
+                    return Err(Error::invalid(format!(
+                        "the statement has {expected} parameters and {} values were bound; bind one value a parameter",
+                        batch.num_columns()
+                    )));
+                }
+                let batch = conform(&batch, &declare(batch.schema_ref(), Views::Flatten))?;
+                match order(batch.schema_ref())? {
+                    Some(order) => Ok(batch.project(&order)?),
+                    None => Ok(batch),
+                }
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { batches })
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// Every row by itself.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = RecordBatch> {
+        self.batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| batch.slice(row, 1)))
+    }
+}
+
+/// The positions of `$1`, `$2`, …, if that is how the columns are named.
+fn order(schema: &Schema) -> Result<Option<Vec<usize>>> {
+    let numbers: Option<Vec<usize>> =
+        schema.fields().iter().map(|field| field.name().strip_prefix('$')?.parse().ok()).collect();
+    let Some(numbers) = numbers.filter(|numbers| !numbers.is_empty()) else { return Ok(None) };
+    (1..=numbers.len())
+        .map(|wanted| numbers.iter().position(|number| *number == wanted))
+        .collect::<Option<_>>()
+        .map(Some)
+        .ok_or_else(|| Error::invalid(format!("the parameters must be named $1 to ${}, each once", numbers.len())))
+}
+
+/// Reads the batches that follow a `DoPut` command. `None`: the client sent nothing but the command.
+///
+/// # Errors
+/// `InvalidInput` for anything that is not Arrow data, `ResourceExhausted` past `limit` bytes, and what the transport says.
+pub(crate) async fn read<S>(stream: S, limit: usize) -> Result<Option<Vec<RecordBatch>>>
+where
+    S: Stream<Item = Result<FlightData, Status>> + Send + 'static,
+{
+    let mut bytes = 0_usize;
+    // The first message may carry the command alone.
+    let data = stream.try_filter(|message| futures::future::ready(!message.data_header.is_empty())).map(move |message| {
+        let message = message?;
+        bytes = bytes.saturating_add(message.data_body.len());
+        check(&message, bytes, limit)?;
+        Ok::<_, Status>(message)
+    });
+    let decode = async {
+        let mut batches = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
+        let mut all = Vec::new();
+        while let Some(batch) = batches.try_next().await? {
+            all.push(batch);
+        }
+        Ok::<_, FlightError>(batches.schema().is_some().then_some(all))
+    };
+    // The decoder trusts lengths and offsets of the message; a forged one must not take the connection with it.
+    match AssertUnwindSafe(decode).catch_unwind().await {
+        Ok(Ok(batches)) => Ok(batches),
+        Ok(Err(FlightError::Tonic(status))) => Err(from_status(&status)),
+        Ok(Err(error)) => Err(unreadable().with_source(error)),
+        Err(_) => Err(unreadable()),
+    }
+}
+
+fn unreadable() -> Error {
+    Error::invalid("the parameters are not valid Arrow data")
+}
+
+/// Refuses what would grow without bound.
+fn check(message: &FlightData, bytes: usize, limit: usize) -> Result<(), Status> {
+    if bytes > limit {
+        return Err(crate::status::to_status(&Error::new(
+            ErrorKind::ResourceExhausted,
+            format!("more than {limit} bytes of parameters; bind fewer rows at once"),
+        )));
+    }
+    let header = root_as_message(&message.data_header).map_err(|_| crate::status::to_status(&unreadable()))?;
+    let compressed = match header.header_type() {
+        MessageHeader::RecordBatch => header.header_as_record_batch().is_some_and(|b| b.compression().is_some()),
+        MessageHeader::DictionaryBatch => header
+            .header_as_dictionary_batch()
+            .and_then(|dictionary| dictionary.data())
+            .is_some_and(|batch| batch.compression().is_some()),
+        _ => false,
+    };
+    // A small compressed body can become any size, past the limit above.
+    match compressed {
+        true => Err(crate::status::to_status(&Error::unsupported("compressed parameters are not accepted; send them plain"))),
+        false => Ok(()),
+    }
+}
+
+/// The schema of no columns, for statements that give no rows.
+pub(crate) fn no_columns() -> Arc<Schema> {
+    Arc::new(Schema::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{ArrayRef, AsArray, DictionaryArray, Int64Array, StringArray},
+        datatypes::{DataType, Int32Type, Int64Type},
+    };
+    use arrow_flight::{FlightDescriptor, encode::FlightDataEncoderBuilder};
+    use futures::stream;
+
+    use super::*;
+
+    fn columns(names: [&str; 2]) -> RecordBatch {
+        let first: ArrayRef = Arc::new(Int64Array::from(vec![10, 11]));
+        let second: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        RecordBatch::try_from_iter([(names[0], first), (names[1], second)]).unwrap()
+    }
+
+    fn types(parameters: &Parameters) -> Vec<DataType> {
+        parameters.batches[0].schema().fields().iter().map(|field| field.data_type().clone()).collect()
+    }
+
+    #[test]
+    fn columns_bind_by_position_whatever_their_names() {
+        for names in [["0", "1"], ["1", "2"], ["b", "a"], ["", ""], ["$1", "x"]] {
+            let parameters = Parameters::arrange(vec![columns(names)], 2).unwrap();
+            assert_eq!(types(&parameters), [DataType::Int64, DataType::Utf8], "{names:?}");
+        }
+    }
+
+    #[test]
+    fn dollar_names_bind_by_number() {
+        let parameters = Parameters::arrange(vec![columns(["$2", "$1"])], 2).unwrap();
+        assert_eq!(types(&parameters), [DataType::Utf8, DataType::Int64]);
+        let error = Parameters::arrange(vec![columns(["$1", "$3"])], 2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_wrong_number_of_values_is_refused_with_both_numbers() {
+        let error = Parameters::arrange(vec![columns(["0", "1"])], 3).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().contains('3') && error.message().contains('2'), "{}", error.message());
+    }
+
+    #[test]
+    fn rows_come_one_by_one_over_all_batches() {
+        let parameters = Parameters::arrange(vec![columns(["0", "1"]), columns(["0", "1"]).slice(1, 1)], 2).unwrap();
+        let firsts: Vec<i64> = parameters.rows().map(|row| row.column(0).as_primitive::<Int64Type>().value(0)).collect();
+        assert_eq!((parameters.len(), firsts), (3, vec![10, 11, 11]));
+    }
+
+    #[test]
+    fn dictionaries_are_unpacked() {
+        let words: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::from_iter(["x", "y"]));
+        let batch = RecordBatch::try_from_iter([("0", words)]).unwrap();
+        assert_eq!(types(&Parameters::arrange(vec![batch], 1).unwrap()), [DataType::Utf8]);
+    }
+
+    async fn wire(batches: Vec<RecordBatch>) -> Vec<Result<FlightData, Status>> {
+        let schema = columns(["0", "1"]).schema();
+        let command = FlightDescriptor::new_cmd("command");
+        FlightDataEncoderBuilder::new()
+            .with_schema(schema)
+            .with_flight_descriptor(Some(command))
+            .build(stream::iter(batches.into_iter().map(Ok)))
+            .map(|message| Ok(message.unwrap()))
+            .collect()
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_batches_is_read_whole() {
+        let messages = wire(vec![columns(["0", "1"]); 3]).await;
+        let batches = read(stream::iter(messages), 1 << 20).await.unwrap().unwrap();
+        assert_eq!(batches.len(), 3);
+        assert_eq!(batches[0], columns(["0", "1"]));
+    }
+
+    #[tokio::test]
+    async fn a_command_alone_and_no_rows_are_two_different_things() {
+        let command = FlightData::new().with_descriptor(FlightDescriptor::new_cmd("command"));
+        assert!(read(stream::iter([Ok(command)]), 1024).await.unwrap().is_none());
+        assert!(read(stream::iter(wire(vec![]).await), 1024).await.unwrap().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn too_many_bytes_garbage_and_a_forged_batch_are_errors_of_the_client() {
+        let messages = wire(vec![columns(["0", "1"]); 100]).await;
+        assert_eq!(read(stream::iter(messages), 64).await.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+
+        let garbage = FlightData::new().with_data_header(vec![7; 64]);
+        assert_eq!(read(stream::iter([Ok(garbage)]), 1024).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+
+        let mut messages = wire(vec![columns(["0", "1"])]).await;
+        if let Some(Ok(batch)) = messages.last_mut() {
+            batch.data_body = batch.data_body.slice(..8);
+        }
+        assert_eq!(read(stream::iter(messages), 1024).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}

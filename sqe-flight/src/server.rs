@@ -1,0 +1,58 @@
+//! The server: an engine behind the Flight SQL protocol.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use sqe_core::{Engine, Result};
+use tonic::transport::{Server, server::Router};
+
+use crate::{metadata::Metadata, session::Sessions, settings::Settings};
+
+/// Speaks Flight SQL for an [`Engine`].
+///
+/// It is a tonic service: mount [`into_service`](Self::into_service) beside others, or run [`router`](Self::router).
+/// Clones share their sessions.
+#[derive(Debug, Clone)]
+pub struct FlightSqlServer {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) metadata: Arc<Metadata>,
+}
+
+impl FlightSqlServer {
+    /// A server of `engine`.
+    ///
+    /// # Errors
+    /// `Internal` if the server cannot describe itself.
+    pub fn new(engine: Engine, settings: Settings) -> Result<Self> {
+        let metadata = Arc::new(Metadata::new(&settings)?);
+        let settings = Arc::new(settings);
+        let sessions = Arc::new(Sessions::new(engine, Arc::clone(&settings)));
+        Ok(Self { settings, sessions, metadata })
+    }
+
+    /// The service, with its limits on messages. What it sends is limited by
+    /// [`Settings::target_message_bytes`], save a single row that is larger.
+    #[must_use]
+    pub fn into_service(self) -> FlightServiceServer<Self> {
+        let limit = self.settings.max_message_bytes;
+        FlightServiceServer::new(self).max_decoding_message_size(limit).max_encoding_message_size(usize::MAX)
+    }
+
+    /// A plaintext tonic server with this service alone. Connections whose client vanished without a word are noticed
+    /// within a minute, and their queries end.
+    #[must_use]
+    pub fn router(self) -> Router {
+        let service = self.into_service();
+        Server::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+            .add_service(service)
+    }
+
+    /// Ends all sessions and so all queries.
+    pub fn close(&self) {
+        self.sessions.close_all();
+    }
+}

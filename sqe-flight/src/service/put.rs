@@ -1,0 +1,61 @@
+//! `DoPut`: changes and parameters.
+
+use std::{pin::Pin, sync::Arc};
+
+use arrow_flight::{
+    FlightData, PutResult,
+    sql::{Command, DoPutPreparedStatementResult, DoPutUpdateResult},
+};
+use futures::StreamExt;
+use prost::Message;
+use sqe_core::{Error, Result, engine::Statement};
+use tonic::Streaming;
+
+use super::{described, no_transaction, not_offered};
+use crate::{
+    bind::{self, Parameters},
+    server::FlightSqlServer,
+    session::FlightSession,
+    status::from_status,
+};
+
+impl FlightSqlServer {
+    pub(super) async fn put(&self, session: &FlightSession, messages: Streaming<FlightData>) -> Result<PutResult> {
+        // The first message carries the command and may carry the schema of what follows.
+        let mut messages = messages.peekable();
+        let descriptor = match Pin::new(&mut messages).peek().await {
+            Some(Ok(first)) => first.flight_descriptor.clone(),
+            Some(Err(status)) => return Err(from_status(status)),
+            None => None,
+        };
+        let descriptor = descriptor.ok_or_else(|| Error::invalid("the first message must carry a command"))?;
+        let limit = self.settings.max_parameter_bytes;
+        let result = match described(&descriptor)? {
+            Command::CommandStatementUpdate(update) => {
+                no_transaction(update.transaction_id.as_ref())?;
+                let record_count = self.update(session, Statement::new(self.admit(&update.query)?)).await?;
+                DoPutUpdateResult { record_count }.encode_to_vec()
+            }
+            Command::CommandPreparedStatementUpdate(update) => {
+                let prepared = session.prepared(&update.prepared_statement_handle)?;
+                let expected = prepared.parameters.fields().len();
+                let bound = match bind::read(messages, limit).await? {
+                    Some(batches) => Some(Arc::new(Parameters::arrange(batches, expected)?)),
+                    None => prepared.bound.lock().clone(),
+                };
+                let record_count = self.update_prepared(session, &prepared, bound.as_deref()).await?;
+                DoPutUpdateResult { record_count }.encode_to_vec()
+            }
+            Command::CommandPreparedStatementQuery(query) => {
+                let prepared = session.prepared(&query.prepared_statement_handle)?;
+                let batches = bind::read(messages, limit).await?.unwrap_or_default();
+                let parameters = Parameters::arrange(batches, prepared.parameters.fields().len())?;
+                *prepared.bound.lock() = Some(Arc::new(parameters));
+                DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) }
+                    .encode_to_vec()
+            }
+            other => return Err(not_offered(&other)),
+        };
+        Ok(PutResult { app_metadata: result.into() })
+    }
+}

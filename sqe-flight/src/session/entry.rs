@@ -1,0 +1,261 @@
+//! One session and what it holds: tickets, prepared statements, running queries.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use sqe_core::{
+    Error, ErrorKind, Result, Session,
+    engine::{Planned, StatementKind},
+};
+
+use crate::{bind::Parameters, edge::Views, settings::Settings, token};
+
+/// What a ticket stands for.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Plans that have not run; their rows come one after another.
+    Planned(Vec<Planned>),
+    /// Rows of something that has run already.
+    Done(Vec<RecordBatch>),
+}
+
+/// An answer that waits for its `DoGet`.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// The schema that the client was told.
+    pub(crate) declared: SchemaRef,
+    /// The rows, or what will give them.
+    pub(crate) answer: Answer,
+    /// Since when it waits.
+    since: Instant,
+}
+
+impl Pending {
+    pub(crate) fn new(declared: SchemaRef, answer: Answer) -> Self {
+        Self { declared, answer, since: Instant::now() }
+    }
+}
+
+/// A prepared statement.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// Its text.
+    pub(crate) sql: String,
+    /// The schema of its rows as the client was told it.
+    pub(crate) declared: SchemaRef,
+    /// Its parameters as the client was told them.
+    pub(crate) parameters: SchemaRef,
+    /// Whether it reads or changes.
+    pub(crate) kind: StatementKind,
+    /// What was bound in a call of its own.
+    pub(crate) bound: Mutex<Option<Arc<Parameters>>>,
+}
+
+/// Stops a running query.
+pub(crate) type Stop = Arc<dyn Fn() + Send + Sync>;
+
+/// A handle as it stands on the wire.
+type Handle = [u8; 32];
+
+/// One person's session, as this front end keeps it.
+pub(crate) struct FlightSession {
+    pub(crate) engine: Session,
+    /// Whether a handshake made it, so that it has a token of its own and can be closed.
+    pub(crate) own_token: bool,
+    /// The catalog and the schema that it began with.
+    initial: (String, String),
+    expires_at: Option<DateTime<Utc>>,
+    opened: Instant,
+    used: Mutex<Instant>,
+    views: Mutex<Views>,
+    tickets: Mutex<HashMap<Handle, Pending>>,
+    prepared: Mutex<HashMap<Handle, Arc<Prepared>>>,
+    running: Mutex<HashMap<Handle, Stop>>,
+}
+
+impl std::fmt::Debug for FlightSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FlightSession").field("own_token", &self.own_token).finish_non_exhaustive()
+    }
+}
+
+impl FlightSession {
+    pub(crate) fn new(engine: Session, own_token: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            initial: engine.defaults(),
+            expires_at: engine.identity().expires_at,
+            engine,
+            own_token,
+            opened: now,
+            used: Mutex::new(now),
+            views: Mutex::default(),
+            tickets: Mutex::default(),
+            prepared: Mutex::default(),
+            running: Mutex::default(),
+        }
+    }
+
+    /// Whether the credentials are still good and the session is not too old.
+    pub(crate) fn is_current(&self, settings: &Settings) -> bool {
+        let ended = self.expires_at.is_some_and(|end| end <= Utc::now());
+        !ended && self.opened.elapsed() < settings.session_max_age
+    }
+
+    /// Notes that the client is there.
+    pub(crate) fn touch(&self) {
+        *self.used.lock() = Instant::now();
+    }
+
+    /// How long nothing was asked of it.
+    pub(crate) fn idle(&self) -> Duration {
+        self.used.lock().elapsed()
+    }
+
+    /// Whether views reach this client.
+    pub(crate) fn views(&self) -> Views {
+        *self.views.lock()
+    }
+
+    pub(crate) fn set_views(&self, views: Views) {
+        *self.views.lock() = views;
+    }
+
+    /// The catalog and the schema that it began with.
+    pub(crate) fn initial_defaults(&self) -> (String, String) {
+        self.initial.clone()
+    }
+
+    /// Keeps an answer until its `DoGet`, and gives the ticket. Only this session can redeem it, once.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if too many tickets wait.
+    pub(crate) fn keep(&self, pending: Pending, settings: &Settings) -> Result<Handle> {
+        let handle = token::random()?;
+        let mut tickets = self.tickets.lock();
+        if tickets.len() >= settings.max_tickets {
+            tickets.retain(|_, pending| pending.since.elapsed() < settings.ticket_ttl);
+        }
+        if tickets.len() >= settings.max_tickets {
+            // Rows of a finished change are a courtesy that many clients never fetch.
+            let oldest = tickets
+                .iter()
+                .filter(|(_, pending)| matches!(pending.answer, Answer::Done(_)))
+                .min_by_key(|(_, pending)| pending.since)
+                .map(|(handle, _)| *handle);
+            match oldest {
+                Some(handle) => tickets.remove(&handle),
+                None => {
+                    return Err(Error::new(
+                        ErrorKind::ResourceExhausted,
+                        format!("{} answers of this session wait to be fetched; fetch them first", tickets.len()),
+                    ));
+                }
+            };
+        }
+        tickets.insert(handle, pending);
+        Ok(handle)
+    }
+
+    /// Redeems a ticket.
+    ///
+    /// # Errors
+    /// `NotFound` if this session has no such ticket: never had, redeemed already, or too late.
+    pub(crate) fn redeem(&self, handle: &[u8], settings: &Settings) -> Result<(Handle, Pending)> {
+        let unknown = || {
+            Error::not_found("this ticket is unknown here: used already, too old, or of another session; ask again")
+        };
+        let handle = Handle::try_from(handle).map_err(|_| unknown())?;
+        let pending = self.tickets.lock().remove(&handle).ok_or_else(unknown)?;
+        if pending.since.elapsed() >= settings.ticket_ttl {
+            return Err(unknown());
+        }
+        Ok((handle, pending))
+    }
+
+    /// Makes a running query stoppable by its ticket.
+    pub(crate) fn started(&self, handle: Handle, stop: Stop) {
+        self.running.lock().insert(handle, stop);
+    }
+
+    /// Forgets a query that ended.
+    pub(crate) fn ended(&self, handle: &Handle) {
+        self.running.lock().remove(handle);
+        self.touch();
+    }
+
+    /// Stops a query by its ticket, waiting or running.
+    ///
+    /// # Errors
+    /// `NotFound` if this session has no such query.
+    pub(crate) fn cancel(&self, handle: &[u8]) -> Result<()> {
+        let unknown = || Error::not_found("no query of this session waits or runs under this ticket");
+        let handle = Handle::try_from(handle).map_err(|_| unknown())?;
+        let waiting = self.tickets.lock().remove(&handle);
+        let running = self.running.lock().remove(&handle);
+        if let Some(stop) = &running {
+            stop();
+        }
+        match waiting.is_some() || running.is_some() {
+            true => Ok(()),
+            false => Err(unknown()),
+        }
+    }
+
+    /// Keeps a prepared statement and gives its handle.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if too many are open.
+    pub(crate) fn prepare(&self, prepared: Prepared, settings: &Settings) -> Result<Handle> {
+        let handle = token::random()?;
+        let mut all = self.prepared.lock();
+        if all.len() >= settings.max_prepared_statements {
+            return Err(Error::new(
+                ErrorKind::ResourceExhausted,
+                format!("{} prepared statements are open in this session; close some", all.len()),
+            ));
+        }
+        all.insert(handle, Arc::new(prepared));
+        Ok(handle)
+    }
+
+    /// A prepared statement of this session.
+    ///
+    /// # Errors
+    /// `NotFound` if this session has no such statement.
+    pub(crate) fn prepared(&self, handle: &[u8]) -> Result<Arc<Prepared>> {
+        Handle::try_from(handle)
+            .ok()
+            .and_then(|handle| self.prepared.lock().get(&handle).cloned())
+            .ok_or_else(|| Error::not_found("this session has no such prepared statement; prepare it again"))
+    }
+
+    /// Closes a prepared statement, if it is open.
+    pub(crate) fn unprepare(&self, handle: &[u8]) {
+        if let Ok(handle) = Handle::try_from(handle) {
+            self.prepared.lock().remove(&handle);
+        }
+    }
+
+    /// Drops the tickets that nobody redeemed in time.
+    pub(crate) fn sweep(&self, settings: &Settings) {
+        self.tickets.lock().retain(|_, pending| pending.since.elapsed() < settings.ticket_ttl);
+    }
+
+    /// Ends everything that belongs to the session.
+    pub(crate) fn close(&self) {
+        self.tickets.lock().clear();
+        self.prepared.lock().clear();
+        let running = std::mem::take(&mut *self.running.lock());
+        for stop in running.values() {
+            stop();
+        }
+        self.engine.close();
+    }
+}

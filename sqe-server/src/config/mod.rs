@@ -1,0 +1,233 @@
+//! What an operator writes: one TOML file, with `SQE__SECTION__KEY` variables over it. Data only: `wire` makes objects.
+
+mod load;
+mod nearest;
+mod profile;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+pub(crate) use load::load;
+
+/// A configuration that cannot be used, and what to change.
+#[derive(Debug)]
+pub(crate) struct ConfigError(pub(crate) String);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) server: ServerConfig,
+    pub(crate) tls: Option<TlsConfig>,
+    /// Asked in this order; the first that knows a credential's kind decides.
+    pub(crate) identity: Vec<IdentityConfig>,
+    pub(crate) policy: PolicyConfig,
+    pub(crate) catalogs: BTreeMap<String, CatalogConfig>,
+    #[serde(default)]
+    pub(crate) credentials: CredentialsConfig,
+    #[serde(default)]
+    pub(crate) scheduler: SchedulerConfig,
+    pub(crate) audit: AuditConfig,
+    #[serde(default)]
+    pub(crate) limits: LimitsConfig,
+}
+
+/// `[server]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServerConfig {
+    /// Where Flight SQL listens.
+    #[serde(default = "loopback")]
+    pub(crate) listen: SocketAddr,
+    #[serde(default)]
+    pub(crate) profile: Profile,
+    /// The catalog of names without one. Unset: the first in the alphabet.
+    pub(crate) catalog: Option<String>,
+    /// The schema of names without one.
+    #[serde(default = "default_schema")]
+    pub(crate) schema: String,
+    /// How long running statements may go on once the server was told to stop.
+    #[serde(default = "drain_seconds")]
+    pub(crate) drain_seconds: u64,
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 50051))
+}
+
+fn default_schema() -> String {
+    "default".to_owned()
+}
+
+fn drain_seconds() -> u64 {
+    30
+}
+
+/// How much the configuration is trusted to be meant for real people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Profile {
+    /// For one developer's machine.
+    Dev,
+    /// Refuses what protects nobody: the development issuer, plaintext beyond loopback, permit-all.
+    Production,
+}
+
+impl Default for Profile {
+    /// Who names no profile gets the strict one.
+    fn default() -> Self {
+        Self::Production
+    }
+}
+
+/// `[tls]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsConfig {
+    /// The certificate chain, PEM.
+    pub(crate) cert_file: PathBuf,
+    /// The private key, PEM.
+    pub(crate) key_file: PathBuf,
+}
+
+/// `[[identity]]`
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum IdentityConfig {
+    /// JWT access tokens of one issuer.
+    Jwt {
+        /// `iss`, compared exactly.
+        issuer: String,
+        /// One of the token's `aud`.
+        audience: String,
+        /// The issuer's key set (RFC 7517), fetched when it is needed.
+        jwks_url: Option<url::Url>,
+        /// The issuer's key set as a file.
+        jwks_file: Option<PathBuf>,
+        /// What the issuer signs with.
+        #[serde(default)]
+        keys: Keys,
+        /// The claim that lists groups: a name, or a JSON pointer such as `/realm_access/groups`.
+        #[serde(default = "groups_claim")]
+        groups_claim: String,
+        /// The claim that lists roles.
+        #[serde(default = "roles_claim")]
+        roles_claim: String,
+        /// Claims that policies may use as attributes.
+        #[serde(default)]
+        attributes: Vec<String>,
+    },
+    /// The issuer of `sqe demo`, for development.
+    Dev {
+        /// The folder of its signing key, which is made when it is not there.
+        path: PathBuf,
+    },
+}
+
+fn groups_claim() -> String {
+    "groups".to_owned()
+}
+
+fn roles_claim() -> String {
+    "roles".to_owned()
+}
+
+/// A family of signature algorithms.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Keys {
+    /// RS256 to RS512, PS256 to PS512.
+    #[default]
+    Rsa,
+    /// ES256, ES384.
+    Ec,
+    /// Ed25519.
+    Ed,
+}
+
+/// `[policy]`
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum PolicyConfig {
+    /// Cedar policies of a folder.
+    Cedar {
+        /// The folder.
+        path: PathBuf,
+        /// The key of keyed-hash masks. Without one hashes differ from one start to the next.
+        mask_key_file: Option<PathBuf>,
+    },
+    /// Everybody may do everything. The development profile alone accepts it.
+    PermitAll {},
+}
+
+/// `[catalogs.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum CatalogConfig {
+    /// Iceberg's SQL catalog on SQLite.
+    Sql {
+        /// The SQLite file; made when it is not there.
+        path: PathBuf,
+        /// The folder of the tables' files.
+        warehouse: PathBuf,
+        /// The catalog's name inside of the SQLite file, where several can live. Unset: the name it has here.
+        name: Option<String>,
+    },
+    /// Tables in memory, gone at the end.
+    Memory {},
+}
+
+/// `[credentials]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum CredentialsConfig {
+    /// Nobody gets any: catalogs that keep files cannot be read.
+    #[default]
+    None,
+    /// Files of this machine inside of the catalogs' warehouses.
+    Local {},
+}
+
+/// `[scheduler]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum SchedulerConfig {
+    /// In this process.
+    #[default]
+    Local,
+}
+
+/// `[audit]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditConfig {
+    /// The folder of the trail.
+    pub(crate) path: PathBuf,
+}
+
+/// `[limits]`; what is unset has the engine's default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsConfig {
+    /// Statements that run at once, of all people.
+    pub(crate) statements: Option<usize>,
+    /// Statements that one person runs at once.
+    pub(crate) statements_per_person: Option<usize>,
+    /// How long a statement waits for its turn before it is refused.
+    pub(crate) queue_seconds: Option<u64>,
+    /// The longest that one statement may take.
+    pub(crate) statement_seconds: Option<u64>,
+    /// Memory that all statements share, in bytes.
+    pub(crate) memory_bytes: Option<usize>,
+    /// Threads that one statement uses.
+    pub(crate) threads: Option<usize>,
+}

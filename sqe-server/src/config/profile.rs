@@ -1,0 +1,119 @@
+//! What a profile refuses.
+
+use super::{CatalogConfig, Config, ConfigError, CredentialsConfig, IdentityConfig, PolicyConfig, Profile};
+
+/// # Errors
+/// The first thing that cannot work, or that the profile does not accept.
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    let refuse = |problem: String| Err(ConfigError(problem));
+    if config.identity.is_empty() {
+        return refuse("there is no [[identity]]: nobody could log in".to_owned());
+    }
+    if config.catalogs.is_empty() {
+        return refuse("there is no [catalogs.NAME]: there would be nothing to query".to_owned());
+    }
+    if config.catalogs.contains_key("system") {
+        return refuse("[catalogs.system]: the name system is the engine's own; choose another".to_owned());
+    }
+    if let Some(name) = config.server.catalog.as_ref().filter(|name| !config.catalogs.contains_key(*name)) {
+        return refuse(format!("server.catalog is {name}, and there is no [catalogs.{name}]"));
+    }
+    for identity in &config.identity {
+        if let IdentityConfig::Jwt { jwks_url, jwks_file, issuer, .. } = identity
+            && jwks_url.is_some() == jwks_file.is_some()
+        {
+            return refuse(format!("the identity of {issuer} needs either jwks_url or jwks_file"));
+        }
+    }
+    let keeps_files = |(_, catalog): &(&String, &CatalogConfig)| matches!(catalog, CatalogConfig::Sql { .. });
+    if let (CredentialsConfig::None, Some((name, _))) = (&config.credentials, config.catalogs.iter().find(keeps_files)) {
+        return refuse(format!("catalog {name} keeps files and nobody may reach them; set [credentials] kind = \"local\""));
+    }
+    match config.server.profile {
+        Profile::Dev => Ok(()),
+        Profile::Production => production(config),
+    }
+}
+
+fn production(config: &Config) -> Result<(), ConfigError> {
+    let refuse = |problem: &str| Err(ConfigError(format!("the production profile refuses {problem}")));
+    if config.identity.iter().any(|identity| matches!(identity, IdentityConfig::Dev { .. })) {
+        return refuse("the development issuer: configure an [[identity]] of kind jwt");
+    }
+    if matches!(config.policy, PolicyConfig::PermitAll {}) {
+        return refuse("permit-all: configure a [policy] of kind cedar");
+    }
+    if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
+        return refuse("plaintext beyond loopback: tokens would travel readable; configure [tls]");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const STRICT: &str = r#"
+        [server]
+        listen = "0.0.0.0:50051"
+        profile = "production"
+        [tls]
+        cert_file = "c"
+        key_file = "k"
+        [[identity]]
+        kind = "jwt"
+        issuer = "https://idp.example"
+        audience = "sqe"
+        jwks_url = "https://idp.example/jwks"
+        [policy]
+        kind = "cedar"
+        path = "policies"
+        [catalogs.lake]
+        kind = "sql"
+        path = "catalog.db"
+        warehouse = "warehouse"
+        [credentials]
+        kind = "local"
+        [audit]
+        path = "audit"
+    "#;
+
+    fn verdict(text: &str) -> Result<(), ConfigError> {
+        check(&toml::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn production_accepts_what_protects() {
+        verdict(STRICT).unwrap();
+    }
+
+    #[rstest]
+    #[case("[tls]\n        cert_file = \"c\"\n        key_file = \"k\"", "", "plaintext")]
+    #[case("kind = \"cedar\"\n        path = \"policies\"", "kind = \"permit-all\"", "permit-all")]
+    #[case("[policy]", "[[identity]]\nkind = \"dev\"\npath = \".\"\n[policy]", "development issuer")]
+    fn production_refuses_what_development_accepts(#[case] from: &str, #[case] to: &str, #[case] problem: &str) {
+        let changed = STRICT.replace(from, to);
+        assert_ne!(changed, STRICT);
+        let ConfigError(said) = verdict(&changed).unwrap_err();
+        assert!(said.contains(problem), "{said}");
+        verdict(&changed.replace("\"production\"", "\"dev\"")).unwrap();
+    }
+
+    #[test]
+    fn production_accepts_plaintext_on_loopback() {
+        let text = STRICT.replace("[tls]\n        cert_file = \"c\"\n        key_file = \"k\"", "");
+        verdict(&text.replace("0.0.0.0", "127.0.0.1")).unwrap();
+    }
+
+    #[rstest]
+    #[case("jwks_url = \"https://idp.example/jwks\"", "", "jwks_url or jwks_file")]
+    #[case("kind = \"local\"", "kind = \"none\"", "nobody may reach")]
+    #[case("[catalogs.lake]", "[catalogs.system]", "engine's own")]
+    #[case("profile = \"production\"", "catalog = \"pond\"", "no [catalogs.pond]")]
+    fn what_cannot_work_is_refused_at_the_start(#[case] from: &str, #[case] to: &str, #[case] problem: &str) {
+        let ConfigError(said) = verdict(&STRICT.replace(from, to)).unwrap_err();
+        assert!(said.contains(problem), "{said}");
+    }
+}

@@ -1,0 +1,63 @@
+//! `sqe demo`: the first thing a newcomer runs. It makes a folder with everything that an engine needs, fills it with
+//! TPC-H data, serves it on loopback, and shows by real queries over Flight SQL what three people see.
+
+mod connection;
+mod data;
+mod people;
+mod site;
+mod tour;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use sqe_auth::DevIssuer;
+
+use crate::{
+    cli::DemoArguments,
+    config,
+    serve::{Serving, told_to_stop},
+    wire,
+};
+
+/// Runs the demo.
+///
+/// # Errors
+/// It cannot be set up, or, with `--once`, something that the tour shows is not true.
+pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
+    // Kept alive until the end: dropping it removes the folder.
+    let (_temporary, folder) = match &arguments.data_dir {
+        Some(folder) => (None, folder.clone()),
+        None => {
+            let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+            let folder = temporary.path().to_path_buf();
+            (Some(temporary), folder)
+        }
+    };
+    let folder = site::prepare(&folder)?;
+    // The demo is its configuration and nothing else; variables of whoever tries it out do not change it.
+    let config = config::load(&folder.join(site::CONFIG), [])?;
+    let wired = wire::wire(&config).await?;
+    let issuer = DevIssuer::open(&folder)?;
+    data::load(&wired.engine, &issuer, arguments.scale).await?;
+    let serving = Serving::start(wired.engine.clone(), arguments.listen, None).await?;
+    let tokens = people::tokens(&issuer)?;
+    connection::write(&folder, &serving.uri, &tokens)?;
+    let tour = tour::Tour::new(&serving.uri, &tokens, &folder, Arc::clone(&wired.trail));
+    let shown = tour.run().await;
+    if arguments.once {
+        serving.stop(Duration::from_secs(10)).await?;
+        return shown;
+    }
+    if let Err(error) = shown {
+        eprintln!("error: {error:#}");
+    }
+    invite(&serving.uri, &folder);
+    told_to_stop().await?;
+    serving.stop(Duration::from_secs(10)).await
+}
+
+fn invite(uri: &str, folder: &Path) {
+    println!("serving {uri} until Ctrl-C");
+    println!("tokens: {}", folder.join(connection::FILE).display());
+    println!("policies, catalog, audit trail: {}", folder.display());
+}

@@ -1,0 +1,118 @@
+//! `sqe serve`, and what `sqe demo` shares with it: listening, and stopping without cutting anybody off.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use sqe_core::Engine;
+use sqe_flight::{FlightSqlServer, Settings};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use crate::{
+    cli::ServeArguments,
+    config::{self, TlsConfig},
+    wire,
+};
+
+/// Serves until it is told to stop.
+pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
+    let config = config::load(&arguments.config, variables())?;
+    let wired = wire::wire(&config).await?;
+    if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
+        tracing::warn!("plaintext beyond loopback: whoever listens on the network can read tokens and answers");
+    }
+    let serving = Serving::start(wired.engine, config.server.listen, config.tls.as_ref()).await?;
+    // Standard output, so that whoever starts the server can wait for this line and learn the port.
+    println!("serving {}", serving.uri);
+    told_to_stop().await?;
+    tracing::info!("stopping: no new connections, {} seconds for running statements", config.server.drain_seconds);
+    serving.stop(Duration::from_secs(config.server.drain_seconds)).await
+    // Dropping the trail writes what waits in it.
+}
+
+/// The environment as text; variables that are no text cannot be ours.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+pub(crate) async fn told_to_stop() -> Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        pressed = tokio::signal::ctrl_c() => pressed.context("cannot wait for Ctrl-C"),
+    }
+}
+
+/// A Flight SQL server at work.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// Where it listens, as clients write it.
+    pub(crate) uri: String,
+    server: FlightSqlServer,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Serving {
+    /// Listens on `address` (port 0: a free one) and serves in the background.
+    ///
+    /// # Errors
+    /// The address is taken or not this machine's, or the certificate or its key cannot be used.
+    pub(crate) async fn start(engine: Engine, address: SocketAddr, tls: Option<&TlsConfig>) -> Result<Self> {
+        let server = FlightSqlServer::new(engine, Settings::default())?;
+        let router = match tls {
+            None => server.clone().router(),
+            Some(tls) => secure(tls)?.add_service(server.clone().into_service()),
+        };
+        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
+        let uri = format!("{scheme}://{}", listener.local_addr()?);
+        let (stop, stopped) = oneshot::channel();
+        let until = async move {
+            // An error says that the other end was dropped: that is a stop, too.
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), until));
+        Ok(Self { uri, server, stop, task })
+    }
+
+    /// Accepts nothing new, lets running statements end for `drain`, then cancels what is left.
+    ///
+    /// # Errors
+    /// The server failed before it was told to stop.
+    pub(crate) async fn stop(mut self, drain: Duration) -> Result<()> {
+        let _ = self.stop.send(());
+        let ended = tokio::select! {
+            ended = timeout(drain, &mut self.task) => ended.ok(),
+            // Who presses twice is in a hurry.
+            _ = told_to_stop() => None,
+        };
+        self.server.close();
+        match ended {
+            Some(ended) => Ok(ended.context("the server failed")??),
+            None => {
+                // Cancelled statements put their end on record; a client that does not even read that is left behind.
+                if timeout(Duration::from_secs(5), &mut self.task).await.is_err() {
+                    self.task.abort();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn secure(tls: &TlsConfig) -> Result<Server> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let identity = Identity::from_pem(read(&tls.cert_file)?, read(&tls.key_file)?);
+    let server = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)));
+    server.tls_config(ServerTlsConfig::new().identity(identity)).context("the certificate and its key cannot be used")
+}

@@ -1,0 +1,85 @@
+//! The stages that build the workspace. All of them build it whole, so that features and so builds are the same.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    process::{Counts, check, tests},
+    workspace::Workspace,
+};
+
+/// Tests in modules of this name talk to real clients or independent engines.
+const CLIENTS: &str = "clients::";
+
+pub(crate) fn format(workspace: &Workspace) -> Result<Counts> {
+    check(workspace.cargo("fmt").args(["--all", "--check"]))?;
+    Ok(Counts::passed(1))
+}
+
+pub(crate) fn clippy(workspace: &Workspace) -> Result<Counts> {
+    check(workspace.cargo("clippy").args(["--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    Ok(Counts::passed(1))
+}
+
+pub(crate) fn test(workspace: &Workspace) -> Result<Counts> {
+    let mut command = workspace.cargo("test");
+    command.args(["--workspace", "--all-targets", "--locked", "--no-fail-fast", "--", "--skip", CLIENTS]);
+    tests(&mut command)
+}
+
+pub(crate) fn clients(workspace: &Workspace) -> Result<Counts> {
+    let mut command = workspace.cargo("test");
+    command.args(["--workspace", "--all-targets", "--locked", "--no-fail-fast", "--", CLIENTS]);
+    tests(&mut command)
+}
+
+pub(crate) fn doctest(workspace: &Workspace) -> Result<Counts> {
+    tests(workspace.cargo("test").args(["--workspace", "--doc", "--locked", "--no-fail-fast"]))
+}
+
+pub(crate) fn rustdoc(workspace: &Workspace) -> Result<Counts> {
+    let mut command = workspace.cargo("doc");
+    check(command.args(["--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Counts::passed(1))
+}
+
+/// Runs every program of the `examples` package to its end.
+pub(crate) fn examples(workspace: &Workspace) -> Result<Counts> {
+    check(workspace.cargo("build").args(["--workspace", "--bins", "--examples", "--locked"]))?;
+    let built = workspace.target().join("debug");
+    let programs = programs(&workspace.metadata()?)?;
+    if programs.is_empty() {
+        bail!("there is no example to run");
+    }
+    let mut counts = Counts::default();
+    for (kind, name) in programs {
+        let folder = if kind == "example" { built.join("examples") } else { built.clone() };
+        match run_program(&folder.join(&name), workspace) {
+            Ok(()) => counts.passed += 1,
+            Err(error) => {
+                eprintln!("{error:#}");
+                counts.failed += 1;
+            }
+        }
+    }
+    Ok(counts)
+}
+
+fn run_program(program: &Path, workspace: &Workspace) -> Result<()> {
+    check(Command::new(program).current_dir(&workspace.root))
+}
+
+/// The programs of the `examples` package, as (kind, name).
+fn programs(metadata: &Value) -> Result<Vec<(String, String)>> {
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let package = packages.iter().find(|package| package["name"] == "sqe-examples");
+    let targets = package.and_then(|package| package["targets"].as_array()).context("there is no examples package")?;
+    let program = |target: &Value| {
+        let kind = target["kind"].as_array()?.first()?.as_str()?;
+        let name = target["name"].as_str()?;
+        ["example", "bin"].contains(&kind).then(|| (kind.to_owned(), name.to_owned()))
+    };
+    Ok(targets.iter().filter_map(program).collect())
+}

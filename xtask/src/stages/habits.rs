@@ -1,0 +1,94 @@
+//! Rules of the house that no compiler checks: no traces of a machine in public text, documentation that compiles,
+//! nothing left half done, files with one idea.
+
+use std::fs;
+
+use anyhow::{Result, bail};
+
+use crate::{process::Counts, workspace::Workspace};
+
+/// Longest source file, in lines. One that is longer holds a second idea.
+const LONGEST: usize = 1000;
+
+struct Rule {
+    /// Files whose name ends like this.
+    suffix: &'static str,
+    /// The text that must not occur; split, so that this file does not hold it.
+    text: [&'static str; 2],
+    why: &'static str,
+}
+
+const RULES: &[Rule] = &[
+    Rule { suffix: "", text: ["/wo", "rk/"], why: "a path of one machine" },
+    Rule { suffix: "", text: ["/ro", "ot/"], why: "a path of one machine" },
+    Rule { suffix: "", text: ["/ho", "me/"], why: "a path of one machine" },
+    Rule { suffix: ".md", text: ["rust,", "ignore"], why: "code in documentation must compile" },
+    Rule { suffix: ".rs", text: ["```", "ignore"], why: "code in documentation must compile" },
+    Rule { suffix: ".rs", text: ["todo", "!("], why: "unfinished code" },
+    Rule { suffix: ".rs", text: ["unimplemented", "!("], why: "unfinished code" },
+    Rule { suffix: ".rs", text: ["#[ign", "ore"], why: "a test that does not run proves nothing" },
+    Rule { suffix: ".rs", text: ["//! TO", "DO"], why: "unfinished code" },
+];
+
+pub(crate) fn run(workspace: &Workspace) -> Result<Counts> {
+    let mut problems = Vec::new();
+    let files = workspace.files()?;
+    for name in &files {
+        let Ok(text) = fs::read_to_string(workspace.root.join(name)) else { continue };
+        problems.extend(look(name, &text));
+    }
+    for name in files.iter().filter_map(|name| name.strip_suffix("/Cargo.toml")) {
+        // What is not published has no reader outside of this repository.
+        let manifest = fs::read_to_string(workspace.root.join(name).join("Cargo.toml"))?;
+        for wanted in ["README.md", "CHANGELOG.md"] {
+            if !manifest.contains("publish = false") && !workspace.root.join(name).join(wanted).exists() {
+                problems.push(format!("{name}: a published crate needs a {wanted}"));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        bail!("{} problems\n{}", problems.len(), problems.join("\n"));
+    }
+    Ok(Counts::passed(files.len()))
+}
+
+fn look(name: &str, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for rule in RULES.iter().filter(|rule| name.ends_with(rule.suffix)) {
+        let forbidden = rule.text.concat();
+        for (number, _) in text.lines().enumerate().filter(|(_, line)| line.contains(&forbidden)) {
+            problems.push(format!("{name}:{}: {forbidden}: {}", number + 1, rule.why));
+        }
+    }
+    let lines = text.lines().count();
+    if name.ends_with(".rs") && lines > LONGEST {
+        problems.push(format!("{name}: {lines} lines; look for the second idea in it"));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::look;
+
+    #[test]
+    fn a_machine_path_is_found_with_its_line_and_ordinary_text_is_not() {
+        let path = ["see /wo", "rk/main"].concat();
+        assert_eq!(look("a.md", &format!("first\n{path}")).len(), 1);
+        assert!(look("a.md", &path).iter().all(|problem| problem.starts_with("a.md:1:")));
+        assert!(look("a.md", "the workshop").is_empty());
+    }
+
+    #[test]
+    fn unfinished_code_is_found_in_sources_only() {
+        let unfinished = ["todo", "!()"].concat();
+        assert_eq!(look("a.rs", &unfinished).len(), 1);
+        assert!(look("a.md", &unfinished).is_empty());
+    }
+
+    #[test]
+    fn a_long_file_is_found() {
+        assert_eq!(look("a.rs", &"x\n".repeat(1001)).len(), 1);
+        assert!(look("a.rs", &"x\n".repeat(1000)).is_empty());
+    }
+}

@@ -1,0 +1,64 @@
+//! Installs what the other stages need, from the package registries, into `target/venv-*`.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    process::{Counts, check},
+    workspace::Workspace,
+};
+
+const CANDIDATES: [&str; 5] = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"];
+const IS_NEW_ENOUGH: &str = "import sys; sys.exit(sys.version_info < (3, 11))";
+
+pub(crate) fn run(workspace: &Workspace) -> Result<Counts> {
+    let venv = workspace.venv();
+    let stamp = venv.join("complete");
+    if !stamp.exists() {
+        let python = CANDIDATES.into_iter().find(|name| succeeds(Command::new(name).args(["-c", IS_NEW_ENOUGH])));
+        let python = python.context("Python 3.11 or newer is needed for the tests; install it")?;
+        create(python, &venv)?;
+        let mut install = Command::new(workspace.python());
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        check(install.arg(workspace.requirements()))?;
+        // Written last: an interrupted installation is begun again.
+        std::fs::write(&stamp, b"")?;
+    }
+    for component in ["rustfmt", "clippy"] {
+        if !succeeds(Command::new("cargo").args([subcommand(component), "--version"])) {
+            check(Command::new("rustup").args(["component", "add", component]))?;
+        }
+    }
+    println!("python: {}", workspace.python().display());
+    Ok(Counts::default())
+}
+
+fn subcommand(component: &str) -> &str {
+    if component == "rustfmt" { "fmt" } else { component }
+}
+
+/// Debian ships `venv` apart from Python; there it is installed when it is missing.
+fn create(python: &str, venv: &Path) -> Result<()> {
+    let make = || {
+        let mut command = Command::new(python);
+        command.args(["-m", "venv", "--clear"]).arg(venv);
+        command
+    };
+    if check(&mut make()).is_ok() {
+        return Ok(());
+    }
+    if !succeeds(Command::new("apt-get").arg("--version")) {
+        bail!("`{python} -m venv` does not work; install Python's venv module");
+    }
+    check(Command::new("apt-get").arg("update").stdout(Stdio::null()))?;
+    check(Command::new("apt-get").args(["install", "--yes", "python3-venv"]).stdout(Stdio::null()))?;
+    check(&mut make())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}

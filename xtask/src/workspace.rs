@@ -1,0 +1,103 @@
+//! Where things are: the workspace's root, its packages, and the Python environment of the tests.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::process;
+
+/// The environment variables with which a developer makes cargo unify features across the workspace. Fences look at one
+/// package by itself, so they run without.
+const UNIFICATION: [&str; 3] = [
+    "CARGO_RESOLVER_FEATURE_UNIFICATION",
+    "CARGO_UNSTABLE_FEATURE_UNIFICATION",
+    "__CARGO_TEST_CHANNEL_OVERRIDE_DO_NOT_USE_THIS",
+];
+
+/// The workspace's root folder.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace that this program was built from.
+    pub(crate) fn find() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the task runner has no workspace")?;
+        Ok(Self { root: root.to_path_buf() })
+    }
+
+    /// `cargo SUBCOMMAND`, started in the root. The build commands all name `--workspace`: with one set of features
+    /// there is one build, whatever is tested.
+    pub(crate) fn cargo(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.arg(subcommand).current_dir(&self.root);
+        // Set by `cargo run` for this program, and wrong for any other.
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+            command.env_remove(name);
+        }
+        let python = self.python();
+        if python.exists() {
+            command.env("SQE_TEST_PYTHON", python);
+        }
+        command
+    }
+
+    /// `cargo SUBCOMMAND` that sees one package with that package's own features.
+    pub(crate) fn cargo_alone(&self, subcommand: &str) -> Command {
+        let mut command = self.cargo(subcommand);
+        for name in UNIFICATION {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// `cargo metadata` of the whole resolved tree.
+    pub(crate) fn metadata(&self) -> Result<Value> {
+        let mut command = self.cargo_alone("metadata");
+        let text = process::output(command.args(["--format-version", "1", "--locked"]))?;
+        serde_json::from_str(&text).context("cargo metadata is not JSON")
+    }
+
+    /// The names of all files under version control, relative to the root.
+    pub(crate) fn files(&self) -> Result<Vec<String>> {
+        let mut command = Command::new("git");
+        command.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(&self.root);
+        let names = process::output(&mut command)?;
+        Ok(names.lines().filter(|name| self.root.join(name).is_file()).map(str::to_owned).collect())
+    }
+
+    /// What the Python environment holds.
+    pub(crate) fn requirements(&self) -> PathBuf {
+        self.root.join("testkit/requirements.txt")
+    }
+
+    /// The Python environment's folder. Its name follows the requirements, so that a change of them makes a new one.
+    pub(crate) fn venv(&self) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        std::fs::read(self.requirements()).unwrap_or_default().hash(&mut hasher);
+        self.target().join(format!("venv-{:08x}", hasher.finish() & 0xffff_ffff))
+    }
+
+    /// The environment's interpreter; there only after the setup stage.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.venv().join("bin/python")
+    }
+
+    /// A tool that the environment holds.
+    pub(crate) fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(self.venv().join("bin").join(name));
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// Where cargo puts what it builds.
+    pub(crate) fn target(&self) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from)
+    }
+}
