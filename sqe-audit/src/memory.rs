@@ -49,9 +49,7 @@ impl AuditSink for MemoryTrail {
     async fn record(&self, event: AuditEvent) -> Result<()> {
         let mut events = self.events.lock();
         if events.len() >= self.capacity {
-            return Err(Error::unavailable(
-                "the audit trail in memory is full; configure a durable one to go on",
-            ));
+            return Err(Error::unavailable("the audit trail in memory is full; configure a durable one to go on"));
         }
         events.push(event);
         Ok(())

@@ -3,8 +3,9 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use arrow::{
-    array::RecordBatch,
-    datatypes::Schema,
+    array::{Array, ArrayRef, RecordBatch},
+    compute::{CastOptions, cast_with_options},
+    datatypes::{DataType, Field, Schema},
     ipc::{MessageHeader, root_as_message},
 };
 use arrow_flight::{FlightData, decode::FlightRecordBatchStream, error::FlightError};
@@ -24,30 +25,16 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// Puts the columns of `batches` into the order of the parameters and checks their number.
+    /// Puts the columns of `batches` into the order of the parameters, checks their number, and gives them the wanted
+    /// types where that changes no value.
     ///
     /// Clients name the columns as they like: ADBC `0`, `1`, …; others by position only. Only names of the form `$n`, all
     /// of them, say an order of their own.
     ///
     /// # Errors
     /// `InvalidInput` if there are more or fewer columns than parameters, or if `$n` names do not fit.
-    pub(crate) fn arrange(batches: Vec<RecordBatch>, expected: usize) -> Result<Self> {
-        let batches = batches
-            .into_iter()
-            .map(|batch| {
-                if batch.num_columns() != expected {
-                    return Err(Error::invalid(format!(
-                        "the statement has {expected} parameters and {} values were bound; bind one value a parameter",
-                        batch.num_columns()
-                    )));
-                }
-                let batch = conform(&batch, &declare(batch.schema_ref(), Views::Flatten))?;
-                match order(batch.schema_ref())? {
-                    Some(order) => Ok(batch.project(&order)?),
-                    None => Ok(batch),
-                }
-            })
-            .collect::<Result<_>>()?;
+    pub(crate) fn arrange(batches: Vec<RecordBatch>, wanted: &Schema) -> Result<Self> {
+        let batches = batches.into_iter().map(|batch| arrange(&batch, wanted)).collect::<Result<_>>()?;
         Ok(Self { batches })
     }
 
@@ -59,6 +46,46 @@ impl Parameters {
     /// Every row by itself.
     pub(crate) fn rows(&self) -> impl Iterator<Item = RecordBatch> {
         self.batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| batch.slice(row, 1)))
+    }
+}
+
+fn arrange(batch: &RecordBatch, wanted: &Schema) -> Result<RecordBatch> {
+    if batch.num_columns() != wanted.fields().len() {
+        return Err(Error::invalid(format!(
+            "the statement has {} parameters and {} values were bound; bind one value a parameter",
+            wanted.fields().len(),
+            batch.num_columns()
+        )));
+    }
+    let mut batch = conform(batch, &declare(batch.schema_ref(), Views::Flatten))?;
+    if let Some(order) = order(batch.schema_ref())? {
+        batch = batch.project(&order)?;
+    }
+    let columns: Vec<ArrayRef> =
+        batch.columns().iter().zip(wanted.fields()).map(|(column, field)| fit(column, field.data_type())).collect();
+    let names = batch.schema();
+    let fields = names.fields().iter().zip(&columns);
+    let fields = fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?)
+}
+
+/// The values in the wanted type, if none of them changes by it. Others stay as they are: the engine compares `id` with
+/// 1.5 as numbers, and must not be given a 1 instead.
+fn fit(values: &ArrayRef, wanted: &DataType) -> ArrayRef {
+    let unchanged = || Arc::clone(values);
+    // A type that cannot be known is Null.
+    if values.data_type() == wanted || wanted.is_null() {
+        return unchanged();
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let Ok(fitting) = cast_with_options(values, wanted, &options) else { return unchanged() };
+    // NULL fits everywhere.
+    if values.null_count() == values.len() || values.data_type().is_null() {
+        return fitting;
+    }
+    match cast_with_options(&fitting, values.data_type(), &options) {
+        Ok(back) if back.as_ref() == values.as_ref() => fitting,
+        _ => unchanged(),
     }
 }
 
@@ -84,12 +111,13 @@ where
 {
     let mut bytes = 0_usize;
     // The first message may carry the command alone.
-    let data = stream.try_filter(|message| futures::future::ready(!message.data_header.is_empty())).map(move |message| {
-        let message = message?;
-        bytes = bytes.saturating_add(message.data_body.len());
-        check(&message, bytes, limit)?;
-        Ok::<_, Status>(message)
-    });
+    let data =
+        stream.try_filter(|message| futures::future::ready(!message.data_header.is_empty())).map(move |message| {
+            let message = message?;
+            bytes = bytes.saturating_add(message.data_body.len());
+            check(&message, bytes, limit)?;
+            Ok::<_, Status>(message)
+        });
     let decode = async {
         let mut batches = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
         let mut all = Vec::new();
@@ -130,7 +158,9 @@ fn check(message: &FlightData, bytes: usize, limit: usize) -> Result<(), Status>
     };
     // A small compressed body can become any size, past the limit above.
     match compressed {
-        true => Err(crate::status::to_status(&Error::unsupported("compressed parameters are not accepted; send them plain"))),
+        true => Err(crate::status::to_status(&Error::unsupported(
+            "compressed parameters are not accepted; send them plain",
+        ))),
         false => Ok(()),
     }
 }
@@ -143,8 +173,8 @@ pub(crate) fn no_columns() -> Arc<Schema> {
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::{ArrayRef, AsArray, DictionaryArray, Int64Array, StringArray},
-        datatypes::{DataType, Int32Type, Int64Type},
+        array::{AsArray, DictionaryArray, Float64Array, Int64Array, NullArray, StringArray},
+        datatypes::{Int32Type, Int64Type},
     };
     use arrow_flight::{FlightDescriptor, encode::FlightDataEncoderBuilder};
     use futures::stream;
@@ -157,6 +187,16 @@ mod tests {
         RecordBatch::try_from_iter([(names[0], first), (names[1], second)]).unwrap()
     }
 
+    /// Parameters whose types cannot be known.
+    fn unknown(count: usize) -> Schema {
+        wanting(&vec![DataType::Null; count])
+    }
+
+    fn wanting(types: &[DataType]) -> Schema {
+        let field = |(position, ty): (usize, &DataType)| Field::new(format!("${}", position + 1), ty.clone(), true);
+        Schema::new(types.iter().enumerate().map(field).collect::<Vec<_>>())
+    }
+
     fn types(parameters: &Parameters) -> Vec<DataType> {
         parameters.batches[0].schema().fields().iter().map(|field| field.data_type().clone()).collect()
     }
@@ -164,30 +204,32 @@ mod tests {
     #[test]
     fn columns_bind_by_position_whatever_their_names() {
         for names in [["0", "1"], ["1", "2"], ["b", "a"], ["", ""], ["$1", "x"]] {
-            let parameters = Parameters::arrange(vec![columns(names)], 2).unwrap();
+            let parameters = Parameters::arrange(vec![columns(names)], &unknown(2)).unwrap();
             assert_eq!(types(&parameters), [DataType::Int64, DataType::Utf8], "{names:?}");
         }
     }
 
     #[test]
     fn dollar_names_bind_by_number() {
-        let parameters = Parameters::arrange(vec![columns(["$2", "$1"])], 2).unwrap();
+        let parameters = Parameters::arrange(vec![columns(["$2", "$1"])], &unknown(2)).unwrap();
         assert_eq!(types(&parameters), [DataType::Utf8, DataType::Int64]);
-        let error = Parameters::arrange(vec![columns(["$1", "$3"])], 2).unwrap_err();
+        let error = Parameters::arrange(vec![columns(["$1", "$3"])], &unknown(2)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 
     #[test]
     fn a_wrong_number_of_values_is_refused_with_both_numbers() {
-        let error = Parameters::arrange(vec![columns(["0", "1"])], 3).unwrap_err();
+        let error = Parameters::arrange(vec![columns(["0", "1"])], &unknown(3)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.message().contains('3') && error.message().contains('2'), "{}", error.message());
     }
 
     #[test]
     fn rows_come_one_by_one_over_all_batches() {
-        let parameters = Parameters::arrange(vec![columns(["0", "1"]), columns(["0", "1"]).slice(1, 1)], 2).unwrap();
-        let firsts: Vec<i64> = parameters.rows().map(|row| row.column(0).as_primitive::<Int64Type>().value(0)).collect();
+        let batches = vec![columns(["0", "1"]), columns(["0", "1"]).slice(1, 1)];
+        let parameters = Parameters::arrange(batches, &unknown(2)).unwrap();
+        let firsts: Vec<i64> =
+            parameters.rows().map(|row| row.column(0).as_primitive::<Int64Type>().value(0)).collect();
         assert_eq!((parameters.len(), firsts), (3, vec![10, 11, 11]));
     }
 
@@ -195,7 +237,35 @@ mod tests {
     fn dictionaries_are_unpacked() {
         let words: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::from_iter(["x", "y"]));
         let batch = RecordBatch::try_from_iter([("0", words)]).unwrap();
-        assert_eq!(types(&Parameters::arrange(vec![batch], 1).unwrap()), [DataType::Utf8]);
+        assert_eq!(types(&Parameters::arrange(vec![batch], &unknown(1)).unwrap()), [DataType::Utf8]);
+    }
+
+    fn fitted(values: ArrayRef, wanted: DataType) -> RecordBatch {
+        let batch = RecordBatch::try_from_iter_with_nullable([("0", values, true)]).unwrap();
+        Parameters::arrange(vec![batch], &wanting(&[wanted])).unwrap().batches.remove(0)
+    }
+
+    #[test]
+    fn values_take_the_wanted_type_if_nothing_is_lost() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
+        assert_eq!(fitted(text, DataType::Utf8View).column(0).as_string_view().value(0), "x");
+        let small: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        assert_eq!(fitted(small, DataType::Int32).column(0).as_primitive::<Int32Type>().values().to_vec(), [1, 2]);
+        let date: ArrayRef = Arc::new(StringArray::from(vec!["1998-09-02"]));
+        assert_eq!(fitted(date, DataType::Date32).column(0).data_type(), &DataType::Date32);
+        let nothing: ArrayRef = Arc::new(NullArray::new(2));
+        let nothing = fitted(nothing, DataType::Int64);
+        assert_eq!((nothing.column(0).data_type(), nothing.column(0).null_count()), (&DataType::Int64, 2));
+    }
+
+    #[test]
+    fn values_that_would_change_stay_as_they_are() {
+        let half: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 1.5]));
+        assert_eq!(fitted(half, DataType::Int64).column(0).data_type(), &DataType::Float64);
+        let large: ArrayRef = Arc::new(Int64Array::from(vec![1, 1 << 40]));
+        assert_eq!(fitted(large, DataType::Int32).column(0).data_type(), &DataType::Int64);
+        let word: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+        assert_eq!(fitted(word, DataType::Int64).column(0).data_type(), &DataType::Utf8);
     }
 
     async fn wire(batches: Vec<RecordBatch>) -> Vec<Result<FlightData, Status>> {

@@ -119,7 +119,8 @@ impl ConnectOptions {
         if !tls {
             return Ok(endpoint);
         }
-        let pem = self.ca_certificate.as_ref().ok_or_else(|| Error::invalid("TLS needs the authority's certificate"))?;
+        let pem =
+            self.ca_certificate.as_ref().ok_or_else(|| Error::invalid("TLS needs the authority's certificate"))?;
         endpoint
             .tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
             .map_err(|error| Error::invalid("the authority's certificate cannot be used").with_source(error))

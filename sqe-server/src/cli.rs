@@ -60,7 +60,7 @@ pub(crate) struct SqlArguments {
     /// A file that holds the token; without it the variable SQE_TOKEN does
     #[arg(long)]
     pub(crate) token_file: Option<PathBuf>,
-    /// A PEM file of certificates to trust beside the common ones
+    /// The PEM file of the authority that the server's certificate comes from; grpc+tls needs it
     #[arg(long)]
     pub(crate) ca_file: Option<PathBuf>,
     /// The statements, separated by `;`; without them they are read from standard input
@@ -115,8 +115,8 @@ pub(crate) struct TpchArguments {
     #[arg(long, default_value = "python3")]
     pub(crate) python: PathBuf,
     /// How often each query runs on each engine; medians are reported
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) runs: u32,
+    #[arg(long, default_value = "5", value_parser = runs)]
+    pub(crate) runs: usize,
     /// Where data is kept between runs; without it in a folder that is removed at the end
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
@@ -136,9 +136,12 @@ pub(crate) enum Other {
     Datafusion,
 }
 
+fn runs(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|runs| *runs > 0).ok_or_else(|| "a whole number above 0 is needed".to_owned())
+}
+
 fn scale(text: &str) -> Result<f64, String> {
-    let scale: f64 = text.parse().map_err(|_| "a number is needed".to_owned())?;
-    if scale > 0.0 && scale <= 1000.0 { Ok(scale) } else { Err("above 0 and up to 1000".to_owned()) }
+    text.parse::<sqe_bench::tpch::Scale>().map(|scale| scale.factor()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

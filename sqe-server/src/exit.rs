@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use sqe_core::ErrorKind;
-use tonic::Code;
 
 use crate::config::ConfigError;
 
@@ -32,16 +31,21 @@ impl std::error::Error for UsageError {}
 
 /// Tells what happened on standard error and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    // The rest of the chain has the same words again, or an operator's details that this program's user may not be.
-    match status(error) {
-        Some(status) => eprintln!("error: {}", status.message()),
-        None => eprintln!("error: {error:#}"),
-    }
+    eprintln!("error: {}", words(error));
     ExitCode::from(code(error) as u8)
 }
 
-fn status(error: &anyhow::Error) -> Option<&tonic::Status> {
-    error.chain().find_map(|cause| cause.downcast_ref())
+/// What happened, from the outside in. The causes of an engine's own error are for the log.
+fn words(error: &anyhow::Error) -> String {
+    let mut words = Vec::new();
+    for cause in error.chain() {
+        words.push(cause.to_string());
+        if let Some(error) = cause.downcast_ref::<sqe_core::Error>() {
+            tracing::debug!("{error:?}");
+            break;
+        }
+    }
+    words.join(": ")
 }
 
 fn code(error: &anyhow::Error) -> Exit {
@@ -49,33 +53,11 @@ fn code(error: &anyhow::Error) -> Exit {
         if cause.is::<UsageError>() || cause.is::<ConfigError>() {
             return Exit::Usage;
         }
-        if let Some(status) = cause.downcast_ref::<tonic::Status>() {
-            return of_status(status.code());
-        }
-        if cause.is::<tonic::transport::Error>() {
-            return Exit::Unavailable;
-        }
         if let Some(error) = cause.downcast_ref::<sqe_core::Error>() {
             return of_kind(error.kind());
         }
     }
     Exit::Other
-}
-
-fn of_status(code: Code) -> Exit {
-    match code {
-        Code::Unauthenticated => Exit::Authentication,
-        Code::PermissionDenied => Exit::Denial,
-        Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Aborted
-        | Code::Unimplemented => Exit::Sql,
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => Exit::Unavailable,
-        Code::Ok | Code::Cancelled | Code::Unknown | Code::Internal | Code::DataLoss => Exit::Other,
-    }
 }
 
 fn of_kind(kind: ErrorKind) -> Exit {
@@ -100,14 +82,14 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case(Code::Unauthenticated, Exit::Authentication)]
-    #[case(Code::PermissionDenied, Exit::Denial)]
-    #[case(Code::InvalidArgument, Exit::Sql)]
-    #[case(Code::NotFound, Exit::Sql)]
-    #[case(Code::Unavailable, Exit::Unavailable)]
-    #[case(Code::Internal, Exit::Other)]
-    fn a_status_keeps_its_meaning_through_added_context(#[case] status: Code, #[case] exit: Exit) {
-        let error = Err::<(), _>(tonic::Status::new(status, "x")).context("while asking").unwrap_err();
+    #[case(ErrorKind::Unauthenticated, Exit::Authentication)]
+    #[case(ErrorKind::PermissionDenied, Exit::Denial)]
+    #[case(ErrorKind::InvalidInput, Exit::Sql)]
+    #[case(ErrorKind::NotFound, Exit::Sql)]
+    #[case(ErrorKind::Unavailable, Exit::Unavailable)]
+    #[case(ErrorKind::Internal, Exit::Other)]
+    fn a_kind_keeps_its_meaning_through_added_context(#[case] kind: ErrorKind, #[case] exit: Exit) {
+        let error = Err::<(), _>(sqe_core::Error::new(kind, "x")).context("while asking").unwrap_err();
         assert_eq!(code(&error), exit);
     }
 
@@ -115,5 +97,12 @@ mod tests {
     fn a_wrong_configuration_is_wrong_usage() {
         assert_eq!(code(&ConfigError("x".to_owned()).into()), Exit::Usage);
         assert_eq!(code(&anyhow::anyhow!("x")), Exit::Other);
+    }
+
+    #[test]
+    fn causes_that_are_for_operators_are_not_told() {
+        let inner = sqe_core::Error::unavailable("the catalog does not answer").with_source("host 10.0.0.1");
+        let error = Err::<(), _>(inner).context("cannot load region").unwrap_err();
+        assert_eq!(words(&error), "cannot load region: the catalog does not answer");
     }
 }

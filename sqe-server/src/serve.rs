@@ -1,10 +1,6 @@
 //! `sqe serve`, and what `sqe demo` shares with it: listening, and stopping without cutting anybody off.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use sqe_core::Engine;

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use datafusion::prelude::SessionConfig;
 use sqe_audit::Trail;
 use sqe_auth::{Chain, DevIssuer, JwksSettings, JwtVerifier, KeyFamily, KeySet};
-use sqe_catalog::{memory::MemoryCatalog, sql::SqlCatalog, store::Stores, vend::LocalVendor};
+use sqe_catalog::{LocalVendor, SqlCatalog, SqlOptions, Stores, memory::MemoryCatalog};
 use sqe_core::{
-    Engine, IdentityProvider, PolicyEngine, Secret,
+    Engine, Secret,
     engine::{EngineBuilder, Limits},
     policy::danger::PermitAll,
 };
@@ -66,10 +66,103 @@ fn cryptography() -> Result<()> {
 fn identity(configured: &[IdentityConfig]) -> Result<Chain> {
     let mut chain = Chain::default();
     for provider in configured {
-        chain = chain.then(match provider {
-            IdentityConfig::Jwt { .. } => jwt(provider)?,
-            IdentityConfig::Dev { path } => DevIssuer::open(path)?.verifier_builder()?.accept_basic_password_token(true).build()?,
-        });
+        let verifier = match provider {
+            IdentityConfig::Dev { path } => DevIssuer::open(path)?.verifier_builder()?,
+            IdentityConfig::Jwt {
+                issuer,
+                audience,
+                jwks_url,
+                jwks_file,
+                keys,
+                groups_claim,
+                roles_claim,
+                attributes,
+            } => {
+                let builder = JwtVerifier::builder(issuer)
+                    .audience(audience)
+                    .family(match keys {
+                        Keys::Rsa => KeyFamily::Rsa,
+                        Keys::Ec => KeyFamily::Ec,
+                        Keys::Ed => KeyFamily::Ed,
+                    })
+                    .groups_claim(Some(groups_claim))
+                    .roles_claim(Some(roles_claim))
+                    .attributes(attributes);
+                match (jwks_url, jwks_file) {
+                    (Some(url), _) => builder.jwks_url(url.as_str(), JwksSettings::default()),
+                    (None, Some(path)) => builder.key_set(KeySet::from_jwks(&text(path)?)?),
+                    (None, None) => builder,
+                }
+            }
+        };
+        // Database drivers that know only a user name and a password send a token as the latter.
+        chain = chain.then(verifier.accept_basic_password_token(true).build()?);
     }
     Ok(chain)
+}
+
+fn policy(builder: EngineBuilder, configured: &PolicyConfig) -> Result<EngineBuilder> {
+    Ok(match configured {
+        PolicyConfig::Cedar { path, mask_key_file } => {
+            let builder = match mask_key_file {
+                Some(path) => builder.mask_key(secret(path)?),
+                None => builder,
+            };
+            builder.policy(CedarPolicy::from_dir(path)?)
+        }
+        PolicyConfig::PermitAll {} => {
+            tracing::warn!("policy permit-all: everybody who can log in may do everything");
+            builder.policy(PermitAll)
+        }
+    })
+}
+
+async fn catalog(
+    builder: EngineBuilder,
+    name: &str,
+    configured: &CatalogConfig,
+    credentials: &CredentialsConfig,
+) -> Result<EngineBuilder> {
+    Ok(match (configured, credentials) {
+        (CatalogConfig::Memory {}, _) => builder.catalog(name, MemoryCatalog::new()),
+        (CatalogConfig::Sql { path, warehouse, name: inner }, CredentialsConfig::Local {}) => {
+            std::fs::create_dir_all(warehouse)
+                .with_context(|| format!("cannot create the warehouse {}", warehouse.display()))?;
+            // The vendor compares real paths.
+            let warehouse = warehouse.canonicalize()?;
+            let url = url::Url::from_directory_path(&warehouse)
+                .map_err(|()| ConfigError(format!("the warehouse {} has no absolute path", warehouse.display())))?;
+            let mut options = SqlOptions::new(path, url.as_str()).create_if_missing();
+            options.name.clone_from(inner);
+            let provider = SqlCatalog::open(options).await?;
+            builder.catalog_with_storage(name, provider, LocalVendor::new([&warehouse])?, Stores)
+        }
+        (CatalogConfig::Sql { .. }, CredentialsConfig::None) => {
+            return Err(ConfigError("its files are there and nobody may reach them".to_owned()).into());
+        }
+    })
+}
+
+fn limits(configured: &LimitsConfig) -> Limits {
+    let mut limits = Limits::default();
+    let LimitsConfig { statements, statements_per_person, queue_seconds, statement_seconds, memory_bytes, threads: _ } =
+        configured;
+    limits.concurrent = statements.unwrap_or(limits.concurrent);
+    limits.concurrent_per_person = statements_per_person.unwrap_or(limits.concurrent_per_person);
+    limits.queue = queue_seconds.map_or(limits.queue, Duration::from_secs);
+    limits.deadline = statement_seconds.map_or(limits.deadline, Duration::from_secs);
+    limits.memory = memory_bytes.or(limits.memory);
+    limits
+}
+
+fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn secret(path: &Path) -> Result<Secret> {
+    let text = text(path)?;
+    match text.trim() {
+        "" => Err(ConfigError(format!("{} is empty", path.display())).into()),
+        secret => Ok(Secret::new(secret)),
+    }
 }

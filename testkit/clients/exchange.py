@@ -29,15 +29,15 @@ demo.equal("columns of customer", theirs.column_names, ours.column_names)
 for name in ours.column_names:
     demo.equal(f"values of {name}", theirs[name].to_pylist(), ours[name].to_pylist())
 
-# A partitioned table of SQE's.
-demo.rows("bob", "DROP TABLE IF EXISTS lake.scratch.ours")
-demo.rows("bob", "CREATE TABLE lake.scratch.ours AS SELECT o_orderkey, o_orderdate, o_totalprice FROM orders")
+# A table that SQE makes while PyIceberg has the catalog open.
+demo.rows("alice", "DROP TABLE IF EXISTS lake.scratch.ours")
+demo.rows("alice", "CREATE TABLE lake.scratch.ours AS SELECT o_orderkey, o_orderdate, o_totalprice FROM orders")
 table = catalog.load_table(("scratch", "ours"))
 day = datetime.date(1995, 1, 1)
-expected = demo.value("bob", "SELECT count(*) FROM lake.scratch.ours WHERE o_orderdate >= DATE '1995-01-01'")
+expected = demo.value("alice", "SELECT count(*) FROM lake.scratch.ours WHERE o_orderdate >= DATE '1995-01-01'")
 found = table.scan(row_filter=GreaterThanOrEqual("o_orderdate", day.isoformat())).to_arrow().num_rows
 demo.equal("a filter of PyIceberg's on SQE's table", found, expected)
-demo.rows("bob", "DROP TABLE lake.scratch.ours")
+demo.rows("alice", "DROP TABLE lake.scratch.ours")
 
 # What PyIceberg wrote: partitioned three ways, then a column added, one renamed, one dropped, and more rows.
 schema = Schema(

@@ -21,8 +21,8 @@ for sql in [
     "SELECT (SELECT count(*) FROM customer)",
     "SELECT max(n) FROM (SELECT row_number() OVER (ORDER BY c_custkey) AS n FROM customer)",
 ]:
-    demo.equal(f"alice: {sql}", demo.value("alice", sql), building)
-    demo.equal(f"bob: {sql}", demo.value("bob", sql), everybody)
+    demo.answers("alice", sql, building)
+    demo.answers("bob", sql, everybody)
 demo.equal(
     "alice's segments", demo.rows("alice", "SELECT DISTINCT c_mktsegment FROM customer"), [("BUILDING",)]
 )

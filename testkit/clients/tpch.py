@@ -1,6 +1,6 @@
 """All 22 queries of TPC-H from ADBC, with DuckDB's answers over the same Iceberg tables.
 
-Arguments: the demo's folder, and the folder of the queries.
+Arguments: the demo's folder, the folder of the queries, the scale factor, and how many queries may be without an answer.
 """
 
 import decimal
@@ -50,7 +50,8 @@ def key(row):
 
 vacuous = []
 for file in queries:
-    sql = file.read_text().strip().rstrip(";")
+    # The fraction of query 11 shrinks as the scale grows (clause 2.4.11.3).
+    sql = file.read_text().strip().rstrip(";").replace("{fraction}", f"{0.0001 / float(sys.argv[3]):.10f}")
     begin = time.perf_counter()
     actual = demo.rows("bob", sql)
     seconds = time.perf_counter() - begin
@@ -67,5 +68,5 @@ for file in queries:
         demo.checks += 1
     print(f"{file.stem}: {len(actual)} rows in {seconds:.2f} s")
 # Small scales leave some queries without an answer; such a query proves nothing, and must stay the exception.
-demo.check(f"vacuous: {vacuous}", len(vacuous) <= int(sys.argv[3]))
+demo.check(f"vacuous: {vacuous}", len(vacuous) <= int(sys.argv[4]))
 demo.done()

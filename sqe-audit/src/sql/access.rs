@@ -90,14 +90,12 @@ pub(crate) static COLUMNS: [Def<AccessRow>; 30] = [
     Def::maybe(22, "protocol", Kind::Text, |row| Cell::optional(row.event.query.client.protocol.as_deref())),
     Def::maybe(23, "error", Kind::Text, |row| {
         row.of_effect(|effect| match &effect.outcome {
-            Outcome::Failed(kind) => Cell::text(&*kind),
+            Outcome::Failed(kind) => Cell::text(kind),
             _ => Cell::Null,
         })
     }),
     Def::maybe(24, "bytes", Kind::Integer, |row| row.of_effect(|effect| Cell::count(effect.bytes))),
-    Def::maybe(25, "snapshot_id", Kind::Integer, |row| {
-        row.of_table(|a| a.snapshot.map_or(Cell::Null, Cell::Integer))
-    }),
+    Def::maybe(25, "snapshot_id", Kind::Integer, |row| row.of_table(|a| a.snapshot.map_or(Cell::Null, Cell::Integer))),
     Def::maybe(26, "table_uuid", Kind::Text, |row| {
         row.of_table(|a| if a.table.uuid.is_nil() { Cell::Null } else { Cell::text(a.table.uuid.to_string()) })
     }),
@@ -156,7 +154,7 @@ pub(crate) fn read(part: &Part, range: &TimeRange, push: &mut dyn FnMut(&AccessR
     let mut running: Vec<_> = open.into_values().filter(|intent| range.contains(intent.time)).collect();
     running.sort_by_key(|intent| intent.seq);
     for intent in running {
-        if !rows(chain, read_intent(part.dir(), &intent)?, intent.time, push)? {
+        if !rows(chain, read_intent(part.segments(), &intent)?, intent.time, push)? {
             return Ok(false);
         }
     }

@@ -4,8 +4,8 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayBuilder, ArrayRef, Int32Builder, Int64Builder, ListBuilder, RecordBatch, RecordBatchOptions, StringBuilder,
-        TimestampMicrosecondBuilder,
+        ArrayBuilder, ArrayRef, Int32Builder, Int64Builder, ListBuilder, RecordBatch, RecordBatchOptions,
+        StringBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };

@@ -1,7 +1,7 @@
 //! `audit.events`: one row a record, as it stands in the trail.
 
 use chrono::{DateTime, Utc};
-use sqe_core::{Error, Result};
+use sqe_core::Result;
 use uuid::Uuid;
 
 use super::{
@@ -63,8 +63,8 @@ pub(crate) fn read(part: &Part, range: &TimeRange, push: &mut dyn FnMut(&EventRo
         if !range.contains(time) {
             return Ok(true);
         }
-        let text = std::str::from_utf8(line.body)
-            .map_err(|_| Error::from(unreadable(line.seq, serde::de::Error::custom("not UTF-8"))))?;
+        let text =
+            std::str::from_utf8(line.body).map_err(|_| unreadable(line.seq, serde::de::Error::custom("not UTF-8")))?;
         let text = text.to_owned();
         push(&EventRow { chain, seq: line.seq, prev: line.prev, hash: line.hash, time, record, text })
     })

@@ -46,7 +46,7 @@ impl Source {
             if segments.last().is_none_or(|last| last.first != position.segment) {
                 return Err(Error::unavailable("a segment of the audit trail is missing; verify the trail"));
             }
-            return Ok(Extent::new(&self.dir, segments, position.len, Some(position.head.seq)));
+            return Ok(Extent { segments, last_len: position.len, seq: Some(position.head.seq) });
         }
         // A segment without a whole record is one that is just being begun.
         while let Some(last) = segments.last() {
@@ -54,18 +54,17 @@ impl Source {
             let len = std::fs::metadata(&last.path).map_err(unreadable)?.len();
             let begun = Lines::open(&last.path, len).and_then(|mut lines| lines.step()).map_err(unreadable)?;
             if begun == Step::Line {
-                return Ok(Extent::new(&self.dir, segments, len, None));
+                return Ok(Extent { segments, last_len: len, seq: None });
             }
             segments.pop();
         }
-        Ok(Extent::new(&self.dir, segments, 0, None))
+        Ok(Extent { segments, last_len: 0, seq: None })
     }
 }
 
 /// A prefix of a trail.
 #[derive(Debug)]
 pub(crate) struct Extent {
-    dir: PathBuf,
     segments: Vec<Segment>,
     /// How much of the last segment belongs to it, in bytes.
     last_len: u64,
@@ -74,10 +73,6 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    fn new(dir: &Path, segments: Vec<Segment>, last_len: u64, seq: Option<u64>) -> Self {
-        Self { dir: dir.to_owned(), segments, last_len, seq }
-    }
-
     /// The segments, without those that hold no row of `range`, if that is a table with one row a query.
     pub(crate) fn parts(self: &Arc<Self>, range: Option<&TimeRange>) -> Result<Vec<Part>> {
         let mut parts = Vec::with_capacity(self.segments.len());
@@ -119,8 +114,9 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn dir(&self) -> &Path {
-        &self.extent.dir
+    /// All segments of the extent.
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.extent.segments
     }
 
     /// Calls `each` with every record and where its line begins, until it says `false`.

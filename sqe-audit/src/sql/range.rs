@@ -85,9 +85,7 @@ fn micros(value: &Expr) -> Option<(i64, i64)> {
         }
         ScalarValue::TimestampMicrosecond(Some(micros), _) => Some((*micros, *micros)),
         ScalarValue::TimestampMillisecond(Some(millis), _) => millis.checked_mul(1000).map(|micros| (micros, micros)),
-        ScalarValue::TimestampSecond(Some(seconds), _) => {
-            seconds.checked_mul(1_000_000).map(|micros| (micros, micros))
-        }
+        ScalarValue::TimestampSecond(Some(seconds), _) => seconds.checked_mul(1_000_000).map(|micros| (micros, micros)),
         _ => None,
     }
 }

@@ -158,7 +158,8 @@ impl Chain {
                 .with_source(error));
             }
             Err(Failure::Unknown(error)) => {
-                tracing::error!(folder = %self.dir.display(), %error, "the audit trail's disk failed; restart to go on");
+                let folder = self.dir.display();
+                tracing::error!(%folder, %error, "the disk of the audit trail failed; check it and restart");
                 let poison = Error::unavailable(
                     "the audit trail's disk failed, so nothing may run until a restart; check the disk first",
                 )

@@ -80,11 +80,18 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Creates a folder, and those above it, that only the owner can enter.
+/// Creates a folder, and those above it, that only the owner can enter, durably: a power failure must not take the
+/// folder away with all that was acknowledged in it.
 pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
+    let missing: Vec<&Path> = dir.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    builder.create(dir)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        SystemDisk.sync_dir(parent)?;
+    }
+    Ok(())
 }

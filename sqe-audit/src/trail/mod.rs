@@ -35,7 +35,7 @@ use self::{
 use crate::{
     hash::Head,
     record::{self, Mark, Record},
-    segment::io_error,
+    segment::{self, io_error},
 };
 
 /// The file whose lock makes one process the writer of a folder.
@@ -96,6 +96,7 @@ impl TrailOptions {
         let mut chain = Chain::new(dir.clone(), disk, self.segment_bytes, found.tip, found.file);
 
         let open = chain.open_intents();
+        let holders = segment::list(&dir)?;
         let now = Utc::now();
         let mut start = Vec::new();
         for torn in found.torn {
@@ -107,7 +108,7 @@ impl TrailOptions {
             let effects: Result<Vec<_>> = intents
                 .iter()
                 .map(|intent| {
-                    let mut event = read_intent(&dir, intent)?;
+                    let mut event = read_intent(&holders, intent)?;
                     event.time = now;
                     event.kind = EventKind::Effect(QueryEffect::new(Outcome::Interrupted, 0, 0));
                     Ok(Draft { body: record::event_bytes(&event)?, mark: Mark::of(&event) })

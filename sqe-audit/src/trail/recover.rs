@@ -133,8 +133,8 @@ fn last_hash(segment: &Segment) -> Result<Hash> {
 /// Copies the bytes from `len` to `end` of a segment to a file of their own, durably. Nothing is ever thrown away:
 /// should somebody have made a record look unfinished, it is still there.
 fn set_aside(dir: &Path, disk: &dyn Disk, segment: &Segment, len: u64, end: u64) -> Result<Torn> {
-    let bytes = segment::bytes(&segment.path, len, end - len)
-        .map_err(|error| io_error("cannot read", &segment.path, error))?;
+    let bytes =
+        segment::bytes(&segment.path, len, end - len).map_err(|error| io_error("cannot read", &segment.path, error))?;
     let name = format!("torn-{:020}-{len}", segment.first);
     let path = dir.join(&name);
     let keep = || {
@@ -147,18 +147,11 @@ fn set_aside(dir: &Path, disk: &dyn Disk, segment: &Segment, len: u64, end: u64)
         disk.sync_dir(dir)
     };
     keep().map_err(|error| io_error("cannot keep an unfinished audit record in", &path, error))?;
-    Ok(Torn {
-        segment: segment.name(),
-        offset: len,
-        bytes: end - len,
-        sha256: Hash::plain(&bytes),
-        kept_in: name,
-    })
+    Ok(Torn { segment: segment.name(), offset: len, bytes: end - len, sha256: Hash::plain(&bytes), kept_in: name })
 }
 
-/// Reads an open intent's event.
-pub(crate) fn read_intent(dir: &Path, intent: &OpenIntent) -> Result<AuditEvent> {
-    let segments = segment::list(dir)?;
+/// Reads an open intent's event out of the chain's segments.
+pub(crate) fn read_intent(segments: &[Segment], intent: &OpenIntent) -> Result<AuditEvent> {
     let holder = segments.iter().rev().find(|segment| segment.first <= intent.seq);
     let missing = || {
         Error::conflict(format!("the audit trail lacks record {}, an intent that is still open; verify it", intent.seq))

@@ -79,10 +79,10 @@ fn seconds(number: &Number, round: fn(f64) -> f64) -> Option<i64> {
     if let Some(whole) = number.as_i64() {
         return Some(whole);
     }
-    let rounded = round(number.as_f64()?);
-    // Within this range every whole number is exact in both types, so the cast changes nothing.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the range was checked")]
-    (0.0..=LAST_SECOND as f64).contains(&rounded).then_some(rounded as i64)
+    let exact = number.as_f64()?;
+    // Within this range every whole number is exact in both types, so the casts change nothing.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the range is checked")]
+    (0.0..=LAST_SECOND as f64).contains(&exact).then_some(round(exact) as i64)
 }
 
 #[cfg(test)]
@@ -135,6 +135,8 @@ mod tests {
     #[case("exp", json!(1e300), false)]
     #[case("exp", json!(-1), false)]
     #[case("exp", json!(-1.5), false)]
+    #[case("nbf", json!(-0.5), false)]
+    #[case("iat", json!(-0.5), false)]
     #[case("exp", json!((NOW + 100).to_string()), false)]
     #[case("exp", json!(null), false)]
     #[case("exp", json!([NOW + 100]), false)]

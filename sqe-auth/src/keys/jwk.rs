@@ -37,6 +37,8 @@ pub(crate) enum Refused {
     Malformed(&'static str),
     #[error("an RSA key of {0} bits; use 2048 to 4096")]
     RsaBits(usize),
+    #[error("an Ed25519 key of small order, for which everybody can sign")]
+    SmallOrder,
     #[error("an RSA key whose modulus or exponent is not odd, or whose exponent is 1 or too large")]
     RsaNumbers,
 }
@@ -127,7 +129,34 @@ fn ec(jwk: &Map<String, Value>, algorithm: Algorithm, length: usize) -> Result<M
 fn ed(jwk: &Map<String, Value>) -> Result<Material, Refused> {
     // jsonwebtoken takes the first 32 bytes of whatever it gets, and panics on fewer: the length is checked here.
     let x = bytes(jwk, "x", 32)?;
+    if small_order(&x) {
+        return Err(Refused::SmallOrder);
+    }
     Ok((KeyFamily::Ed, vec![Algorithm::EdDSA], DecodingKey::from_ed_der(&x)))
+}
+
+/// Whether the bytes are one of the points of Curve25519 whose order divides 8. Under such a "key" one signature fits
+/// many messages, and common implementations accept it (RFC 8032, 5.1.7 checks with the cofactor).
+fn small_order(point: &[u8]) -> bool {
+    // The y coordinates of those points, low byte first, and the encodings of the same that exceed the prime. The sign
+    // of x is the highest bit, and any will do.
+    const ORDER_8: [[u8; 32]; 2] = [
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+            0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+            0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+    ];
+    let [first, middle @ .., last] = point else { return true };
+    let last = last & 0x7f;
+    let all = |value: u8| middle.iter().all(|byte| *byte == value);
+    let zero_or_one = *first <= 1 && all(0) && last == 0;
+    let near_the_prime = (0xec..=0xee).contains(first) && all(0xff) && last == 0x7f;
+    let of_order_8 = ORDER_8.iter().any(|y| matches!(y, [f, m @ .., l] if f == first && m == middle && *l == last));
+    zero_or_one || near_the_prime || of_order_8
 }
 
 fn text<'a>(jwk: &'a Map<String, Value>, member: &'static str) -> Result<Option<&'a str>, Refused> {
@@ -208,6 +237,43 @@ mod tests {
     #[case::not_an_object(json!("key"), Refused::Malformed("kty"))]
     fn a_key_that_is_weak_secret_or_strange_is_refused(#[case] jwk: Value, #[case] expected: Refused) {
         assert_eq!(one(jwk).err(), Some(expected));
+    }
+
+    /// Why such keys are refused: the neutral point "signs" everything with the same signature.
+    #[test]
+    fn a_key_of_small_order_would_accept_everything() {
+        let neutral = [&[1][..], &[0; 31]].concat();
+        let signature = encoded(&[&neutral[..], &[0; 32]].concat());
+        let key = DecodingKey::from_ed_der(&neutral);
+        for message in ["one", "another"] {
+            let accepted = jsonwebtoken::crypto::verify(&signature, message.as_bytes(), &key, Algorithm::EdDSA);
+            assert!(accepted.unwrap(), "if this is no longer so, the check is no longer needed");
+        }
+        let mut points = vec![neutral];
+        points.push(vec![0; 32]);
+        for low in 0xec..=0xee {
+            points.push([&[low][..], &[0xff; 30], &[0x7f]].concat());
+        }
+        points.push(URL_SAFE_NO_PAD.decode("JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU").unwrap());
+        points.push(URL_SAFE_NO_PAD.decode("xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o").unwrap());
+        for mut point in points {
+            for sign in [0, 0x80] {
+                point[31] = point[31] & 0x7f | sign;
+                let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": encoded(&point)});
+                assert_eq!(one(jwk).err(), Some(Refused::SmallOrder), "{point:?}");
+            }
+        }
+    }
+
+    #[rstest]
+    #[case::off_its_curve(json!({"kty": "EC", "crv": "P-256", "x": encoded(&[1; 32]), "y": encoded(&[2; 32])}), Algorithm::ES256)]
+    #[case::no_coordinate(json!({"kty": "OKP", "crv": "Ed25519", "x": encoded(&[2; 32])}), Algorithm::EdDSA)]
+    #[case::composite(rsa_of(256, &[1, 0, 1]), Algorithm::RS256)]
+    fn a_key_that_is_no_key_accepts_nothing(#[case] jwk: Value, #[case] algorithm: Algorithm) {
+        let key = one(jwk).unwrap();
+        for signature in [vec![], vec![0; 64], vec![1; 64], vec![0; 256], vec![1; 256]] {
+            assert!(key.verify(algorithm, "message", &encoded(&signature)).is_err());
+        }
     }
 
     #[test]

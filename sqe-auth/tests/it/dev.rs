@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use sqe_auth::{DEVELOPMENT_ISSUER, DevIssuer, DevPerson};
 use sqe_core::{
-    Credentials, ErrorKind, IdentityProvider as _, Principal,
+    Credentials, ErrorKind, Principal,
     conformance::identity::{EXPIRED, FORGED, IdentityFixture, WRONG_AUDIENCE, check},
 };
 

@@ -1,6 +1,7 @@
 //! Keys that are fetched from a server on this machine.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +21,21 @@ use rstest::rstest;
 use serde_json::json;
 use sqe_auth::{JwksSettings, JwtVerifier, KeyFamily};
 use sqe_core::ErrorKind;
-use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle, time::sleep};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Mutex,
+    task::JoinHandle,
+    time::sleep,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+    server::TlsStream,
+};
 
 use crate::forge::{AUDIENCE, Forge, ISSUER, accepted, ask, cause, jwks, rejected};
 
@@ -59,6 +74,16 @@ impl Server {
         Self { served, url, task }
     }
 
+    /// The same over TLS, with a certificate for `localhost` and 127.0.0.1 of a root that nobody else knows.
+    async fn start_tls(answer: Answer) -> Self {
+        let served = Arc::new(Served { answer: Mutex::new(answer), requests: AtomicUsize::new(0) });
+        let app = Router::new().route("/keys", get(answer_request)).with_state(Arc::clone(&served));
+        let listener = TlsListener::bind().await;
+        let url = format!("https://{}/keys", listener.tcp.local_addr().unwrap());
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { served, url, task }
+    }
+
     async fn of(forges: &[&Forge]) -> Self {
         Self::start(Answer::Set(jwks(forges))).await
     }
@@ -81,6 +106,43 @@ impl Server {
     }
 }
 
+struct TlsListener {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl TlsListener {
+    async fn bind() -> Self {
+        let chain = CertificateDer::pem_slice_iter(include_bytes!("keys/tls-server.pem")).collect::<Result<_, _>>();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("keys/tls-server-key.pem")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain.unwrap(), key)
+            .unwrap();
+        Self { tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(), tls: TlsAcceptor::from(Arc::new(config)) }
+    }
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = self.tcp.accept().await.unwrap();
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
@@ -88,8 +150,8 @@ impl Drop for Server {
 }
 
 async fn answer_request(State(served): State<Arc<Served>>) -> Response<Body> {
-    served.requests.fetch_add(1, Ordering::SeqCst);
     let answer = served.answer.lock().await.clone();
+    served.requests.fetch_add(1, Ordering::SeqCst);
     let response = Response::builder();
     match answer {
         Answer::Set(set) => response.body(Body::from(set)),
@@ -197,7 +259,7 @@ async fn unknown_key_ids_do_not_flood_the_issuer() {
 #[tokio::test]
 async fn a_fetch_outlives_the_client_that_began_it() {
     let forge = Forge::ed_a();
-    let server = Server::start(Answer::SlowSet(Duration::from_millis(200), jwks(&[&forge]))).await;
+    let server = Server::start(Answer::SlowSet(Duration::from_millis(1000), jwks(&[&forge]))).await;
     let verifier = server.verifier(|settings| settings.min_interval = Duration::from_secs(60));
     let gone = tokio::time::timeout(Duration::from_millis(50), ask(&verifier, forge.good())).await;
     assert!(gone.is_err(), "the first client gave up");
@@ -220,7 +282,7 @@ async fn an_outage_does_not_lock_out_known_keys(#[case] outage: Answer) {
     let server = Server::of(&[&known]).await;
     let verifier = server.verifier(|settings| {
         settings.refresh_after = Duration::ZERO;
-        settings.timeout = Duration::from_millis(300);
+        settings.timeout = Duration::from_secs(1);
     });
     accepted(&verifier, known.good()).await;
     server.now_answers(outage).await;
@@ -240,13 +302,13 @@ async fn known_keys_are_not_believed_for_ever() {
     let server = Server::of(&[&forge]).await;
     let verifier = server.verifier(|settings| {
         settings.refresh_after = Duration::from_millis(50);
-        settings.stale_ceiling = Duration::from_millis(400);
+        settings.stale_ceiling = Duration::from_millis(2000);
     });
     accepted(&verifier, forge.good()).await;
     server.now_answers(Answer::Status(500)).await;
     sleep(Duration::from_millis(100)).await;
     accepted(&verifier, forge.good()).await;
-    sleep(Duration::from_millis(400)).await;
+    sleep(Duration::from_millis(2000)).await;
     let error = ask(&verifier, forge.good()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(cause(&error).contains("500"), "{error:?}");
@@ -267,7 +329,7 @@ async fn known_keys_are_not_believed_for_ever() {
 async fn a_bad_answer_is_an_outage(#[case] answer: Answer, #[case] reason: &str) {
     let forge = Forge::ed_a();
     let server = Server::start(answer).await;
-    let verifier = server.verifier(|settings| settings.timeout = Duration::from_millis(500));
+    let verifier = server.verifier(|settings| settings.timeout = Duration::from_secs(2));
     assert_eq!(verifier.warm_up().await.unwrap_err().kind(), ErrorKind::Unavailable);
     let error = ask(&verifier, forge.good()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -369,4 +431,35 @@ fn settings_that_contradict_themselves_are_refused() {
     built(|settings| settings.timeout = Duration::ZERO).unwrap_err();
     built(|settings| settings.max_keys = 0).unwrap_err();
     built(|_| {}).unwrap();
+}
+
+/// No TLS provider is installed in this process, and none is needed.
+#[rstest]
+#[case::by_address("127.0.0.1")]
+#[case::by_name("localhost")]
+#[tokio::test]
+async fn keys_come_over_tls_from_a_server_of_a_known_root_only(#[case] host: &str) {
+    let forge = Forge::ed_a();
+    let mut server = Server::start_tls(Answer::Set(jwks(&[&forge]))).await;
+    server.url = server.url.replace("127.0.0.1", host);
+    let of_the_web = server.verifier(|_| {});
+    let error = ask(&of_the_web, forge.good()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(cause(&error).contains("certificate"), "{error:?}");
+    let root = include_str!("keys/tls-root.pem").to_owned();
+    let of_the_house = server.verifier(|settings| settings.root_certificates = Some(root));
+    accepted(&of_the_house, forge.good()).await;
+    assert!(tokio_rustls::rustls::crypto::CryptoProvider::get_default().is_none());
+}
+
+#[rstest]
+#[case("")]
+#[case("not pem")]
+#[case("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
+#[case("-----BEGIN CERTIFICATE-----\n")]
+fn roots_that_cannot_be_read_are_refused(#[case] pem: &str) {
+    let mut settings = JwksSettings::default();
+    settings.root_certificates = Some(pem.to_owned());
+    let builder = JwtVerifier::builder(ISSUER).audience(AUDIENCE).jwks_url("https://idp.example/keys", settings);
+    assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::InvalidInput);
 }

@@ -118,7 +118,7 @@ impl Process {
             let _cut_short = timeout(LAST_WORDS, stream.take(COMPLAINT_BYTES).read_to_end(&mut complaint)).await;
         }
         let complaint = String::from_utf8_lossy(&complaint);
-        let last = complaint.lines().map(str::trim).filter(|line| !line.is_empty()).next_back();
+        let last = complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
         Error::unavailable(format!("the duckdb process has ended: {}", last.unwrap_or("it does not say why")))
     }
 }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use sqe_core::{Error, Result};
 
 use crate::{
+    by_hand::{self, Restriction},
     compare::{Ordering, compare},
     contender::{Contender, Timed},
     tpch::{self, Scale},
@@ -109,6 +110,24 @@ impl Benchmark {
     pub fn with_reference(mut self, contender: impl Into<String>) -> Self {
         self.reference = Some(contender.into());
         self
+    }
+
+    /// Keeps only the queries that read a restricted table, and gives `contender` their text with the restrictions
+    /// written by hand: what another contender, over governed tables, is then measured against.
+    ///
+    /// # Errors
+    /// As [`restrict`](crate::by_hand::restrict).
+    pub fn by_hand(mut self, contender: &str, restrictions: &[Restriction]) -> Result<Self> {
+        let tables: Vec<_> = restrictions.iter().map(|restriction| restriction.table).collect();
+        let mut cases = Vec::with_capacity(self.cases.len());
+        for case in self.cases {
+            if by_hand::reads_any(&case.sql, &tables)? {
+                let written = by_hand::restrict(&case.sql, restrictions)?;
+                cases.push(case.with_variant(contender, written));
+            }
+        }
+        self.cases = cases;
+        Ok(self)
     }
 
     /// Records the command that repeats this run.

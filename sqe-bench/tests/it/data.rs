@@ -45,6 +45,15 @@ fn a_table_has_the_rows_of_the_specification_in_batches_of_the_asked_size(#[case
 }
 
 #[test]
+fn the_smallest_scale_has_rows_in_every_table() {
+    let smallest = Scale::new(0.001).unwrap();
+    for table in Table::ALL {
+        let rows: usize = data::batches(table, smallest, 100).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
+        assert!(rows > 0 && table.rows(smallest).is_none_or(|expected| expected == rows as u64), "{table}: {rows}");
+    }
+}
+
+#[test]
 fn every_run_and_every_division_into_parts_gives_the_same_rows() {
     for table in Table::ALL {
         let all = whole(table);
@@ -97,13 +106,8 @@ async fn a_table_provider_answers_sql_on_as_many_partitions() {
     context.register_table("orders", data::provider(Table::Orders, scale(), 3).unwrap()).unwrap();
     let plan = context.table("orders").await.unwrap().create_physical_plan().await.unwrap();
     assert_eq!(plan.properties().partitioning.partition_count(), 3);
-    let batches = context
-        .sql("select count(*), count(distinct o_orderkey) from orders")
-        .await
-        .unwrap()
-        .collect()
-        .await
-        .unwrap();
+    let batches =
+        context.sql("select count(*), count(distinct o_orderkey) from orders").await.unwrap().collect().await.unwrap();
     let answer = Answer::from_batches(&batches[0].schema(), &batches).unwrap();
     assert_eq!(answer.rows, [[Value::Integer(15_000), Value::Integer(15_000)]]);
 }
@@ -113,6 +117,10 @@ async fn a_table_provider_answers_sql_on_as_many_partitions() {
 #[case(
     Table::Region,
     "0|AFRICA|lar deposits. blithely final packages cajole. regular waters are final requests. regular accounts are according to |"
+)]
+#[case(
+    Table::Supplier,
+    "1|Supplier#000000001| N kD4on9OM Ipw3,gf0JBoQDd7tgrzrddZ|17|27-918-335-1736|5755.94|each slyly above the careful|"
 )]
 #[case(Table::Nation, "0|ALGERIA|0| haggle. carefully final deposits detect slyly agai|")]
 #[case(
@@ -129,7 +137,7 @@ fn the_first_row_is_that_of_the_official_generator(#[case] table: Table, #[case]
     assert_eq!(written.collect::<String>(), expected);
 }
 
-/// All columns but the comments: DuckDB cuts those from a smaller pool of text than the official generator does.
+/// All columns but comments and addresses: there DuckDB's generator goes its own way.
 #[tokio::test]
 async fn every_row_is_the_one_that_the_generator_of_duckdb_makes() {
     let Some(python) = python() else { return };
@@ -137,7 +145,11 @@ async fn every_row_is_the_one_that_the_generator_of_duckdb_makes() {
     oracle.execute("CALL dbgen(sf = 0.01)").await.unwrap();
     for table in Table::ALL {
         let ours = whole(table);
-        let columns: Vec<usize> = (0..ours.num_columns() - 1).collect();
+        let schema = ours.schema();
+        let kept = |name: &str| !name.ends_with("_comment") && !name.ends_with("_address");
+        let columns: Vec<usize> =
+            (0..schema.fields().len()).filter(|index| kept(schema.field(*index).name())).collect();
+        assert!(columns.len() + 2 >= schema.fields().len());
         let ours = ours.project(&columns).unwrap();
         let ours = Answer::from_batches(&ours.schema(), &[ours]).unwrap();
         let (theirs, _) = oracle.query(&format!("SELECT {} FROM {table}", ours.columns.join(", "))).await.unwrap();

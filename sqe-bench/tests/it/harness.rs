@@ -167,7 +167,8 @@ async fn who_fails_a_query_has_no_total_and_the_others_go_on() {
 
 #[tokio::test]
 async fn without_a_reference_that_answers_nothing_matches() {
-    let (sqe, duckdb) = (|| Fake::new("sqe", &[1], [number(1)]), Fake::new("duckdb", &[1], [Err(Error::invalid("no"))]));
+    let (sqe, duckdb) =
+        (|| Fake::new("sqe", &[1], [number(1)]), Fake::new("duckdb", &[1], [Err(Error::invalid("no"))]));
     let failed = benchmark(1).run(&[&sqe(), &duckdb]).await.unwrap();
     assert_eq!((failed.queries[0].matches, failed.queries[0].outcome), (Some(false), Outcome::Error));
     let mut alone = benchmark(1);

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use sqe_bench::{
     answer::Value,
@@ -6,7 +6,7 @@ use sqe_bench::{
 };
 use sqe_core::ErrorKind;
 
-use crate::fixture::python;
+use crate::fixture::{TPCH, python};
 
 #[tokio::test]
 async fn values_arrive_exactly_as_duckdb_has_them() {
@@ -32,6 +32,49 @@ async fn values_arrive_exactly_as_duckdb_has_them() {
     assert!(elapsed > Duration::ZERO);
     assert!(oracle.peak_memory().await.unwrap() > 1 << 20);
 }
+
+/// Needs `pyiceberg` and `pyarrow` in that Python besides; without them the server's tests, which write the tables
+/// themselves, have to do.
+#[tokio::test]
+async fn an_iceberg_table_is_read_by_its_metadata() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::Builder::new().prefix("ice berg ").tempdir().unwrap();
+    let made = Command::new(&python)
+        .args(["-I", "-c", PYICEBERG])
+        .arg(folder.path())
+        .args(&TPCH.tables["nation"])
+        .output()
+        .unwrap();
+    let location = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    if location == "absent" {
+        eprintln!("skipped: this python has no pyiceberg");
+        return;
+    }
+    assert!(location.ends_with(".metadata.json"), "{}", String::from_utf8_lossy(&made.stderr));
+    let path = location.strip_prefix("file://").unwrap().to_owned();
+    for location in [location, path] {
+        let options = Options::new(&python, 2).with_table("nation", Source::Iceberg(location));
+        let oracle = Oracle::start(&options).await.unwrap();
+        let (answer, _) = oracle.query("select count(*) as n, max(n_name) as m from nation").await.unwrap();
+        assert_eq!(answer.rows, [[Value::Integer(25), Value::Text("VIETNAM".to_owned())]]);
+    }
+}
+
+const PYICEBERG: &str = r#"
+import sys
+try:
+    import pyarrow, pyarrow.parquet
+    from pyiceberg.catalog.sql import SqlCatalog
+except ImportError:
+    print("absent")
+    sys.exit()
+folder, *files = sys.argv[1:]
+catalog = SqlCatalog("test", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
+catalog.create_namespace("tpch")
+rows = pyarrow.concat_tables([pyarrow.parquet.ParquetFile(file).read() for file in files])
+catalog.create_table("tpch.nation", schema=rows.schema).append(rows)
+print(catalog.load_table("tpch.nation").metadata_location)
+"#;
 
 #[tokio::test]
 async fn the_order_of_a_large_answer_is_kept() {

@@ -56,6 +56,22 @@ pub fn new_schema(schema: &ArrowSchema) -> Result<Schema> {
         .map_err(|error| from_iceberg(error, "build the table's columns"))
 }
 
+/// Whether values of `given` are stored in a column of the type `wanted` as they are: both are the same type of the
+/// format. `INT` from an 8-bit integer and text in any layout fit; what would have to be rounded or cut does not.
+pub(crate) fn stored_alike(given: &DataType, wanted: &DataType) -> bool {
+    if given.equals_datatype(wanted) {
+        return true;
+    }
+    let normal = |ty: &DataType| {
+        let converted = Ids(0).ty("", ty).ok()?;
+        iceberg::arrow::type_to_arrow_type(&converted).ok()
+    };
+    match (normal(given), normal(wanted)) {
+        (Some(given), Some(wanted)) => given.equals_datatype(&wanted),
+        _ => false,
+    }
+}
+
 /// Gives out field ids in order: all of one level before those inside of its types.
 struct Ids(i32);
 
@@ -193,6 +209,18 @@ mod tests {
         let error = new_schema(&ArrowSchema::new(vec![Field::new("c", ty, true)])).unwrap_err();
         assert_eq!(error.kind(), sqe_core::ErrorKind::Unsupported);
         assert!(error.message().contains(advice), "{error}");
+    }
+
+    #[rstest]
+    #[case(DataType::Utf8, DataType::Utf8View, true)]
+    #[case(DataType::Int8, DataType::Int32, true)]
+    #[case(DataType::Timestamp(TimeUnit::Second, None), DataType::Timestamp(TimeUnit::Microsecond, None), true)]
+    #[case(DataType::Timestamp(TimeUnit::Nanosecond, None), DataType::Timestamp(TimeUnit::Microsecond, None), false)]
+    #[case(DataType::Int64, DataType::Int32, false)]
+    #[case(DataType::Int32, DataType::Utf8View, false)]
+    #[case(DataType::Decimal128(10, 2), DataType::Decimal128(10, 3), false)]
+    fn only_what_is_stored_unchanged_fits_a_column(#[case] given: DataType, #[case] wanted: DataType, #[case] fits: bool) {
+        assert_eq!(stored_alike(&given, &wanted), fits);
     }
 
     #[rstest]

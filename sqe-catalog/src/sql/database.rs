@@ -84,6 +84,11 @@ impl Database {
         Ok(Self { pool })
     }
 
+    #[cfg(test)]
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+
     /// The entries of one catalog.
     pub(super) fn entries(&self, catalog: String) -> Entries {
         Entries { pool: self.pool.clone(), catalog }

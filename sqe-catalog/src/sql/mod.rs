@@ -90,7 +90,8 @@ impl SqlCatalog {
 impl CatalogProvider for SqlCatalog {
     async fn open(&self, request: &OpenRequest<'_>) -> Result<Arc<dyn CatalogSession>> {
         let key = self.name.clone().unwrap_or_else(|| request.catalog.to_owned());
-        Ok(Arc::new(SqlSession::new(request, self.database.entries(key), self.warehouse.clone())))
+        let (rights, entries) = ((request.vendor, request.stores), self.database.entries(key));
+        Ok(Arc::new(SqlSession::new(request.catalog, request.identity, rights, entries, &self.warehouse)))
     }
 
     fn codec(&self) -> Option<Arc<dyn PhysicalExtensionCodec>> {

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectStore;
 use sqe_core::{
-    Error, Identity, Result, TableName,
+    Error, Identity, QueryId, Result, TableName,
     catalog::{
-        CatalogChange, CatalogSession, CatalogTable, NewTable, OpenRequest, ScanRequest, StoreOpener, StoreRef, TableWrite,
+        CatalogChange, CatalogSession, CatalogTable, NewTable, ScanRequest, StoreOpener, StoreRef, TableWrite,
         WriteRequest, WriteTarget,
     },
     credentials::{CredentialVendor, Operation, VendRequest},
@@ -27,7 +27,7 @@ use crate::iceberg::{
     io::file_io,
     scan,
     table::{folder_url, table_folder},
-    write::IcebergWrite,
+    write::{Destination, IcebergWrite},
 };
 
 /// Everything here is done as `identity`: each file access goes through a lease of this person.
@@ -42,30 +42,45 @@ pub(super) struct SqlSession {
 }
 
 impl SqlSession {
-    pub(super) fn new(request: &OpenRequest<'_>, entries: Entries, warehouse: String) -> Self {
+    pub(super) fn new(
+        catalog: &str,
+        identity: &Identity,
+        (vendor, stores): (&Arc<dyn CredentialVendor>, &Arc<dyn StoreOpener>),
+        entries: Entries,
+        warehouse: &str,
+    ) -> Self {
         Self {
-            catalog: request.catalog.to_owned(),
-            identity: Identity::clone(request.identity),
-            vendor: Arc::clone(request.vendor),
-            stores: Arc::clone(request.stores),
+            catalog: catalog.to_owned(),
+            identity: identity.clone(),
+            vendor: Arc::clone(vendor),
+            stores: Arc::clone(stores),
             entries,
-            warehouse,
+            warehouse: warehouse.to_owned(),
         }
     }
 
-    async fn store(&self, name: &TableName, prefix: String, operation: Operation) -> Result<Arc<dyn ObjectStore>> {
-        let prefixes = [prefix];
-        let lease = self.vendor.vend(&VendRequest::new(&self.identity, name, &prefixes, operation)).await?;
+    pub(super) async fn store(
+        &self,
+        name: &TableName,
+        prefixes: &[String],
+        operation: Operation,
+    ) -> Result<Arc<dyn ObjectStore>> {
+        let lease = self.vendor.vend(&VendRequest::new(&self.identity, name, prefixes, operation)).await?;
         self.stores.open(&lease).await
     }
 
-    async fn load_one(&self, name: &TableName) -> Result<Arc<dyn CatalogTable>> {
+    pub(super) async fn load_one(&self, name: &TableName) -> Result<Arc<dyn CatalogTable>> {
         let found = self.entries.location(&name.schema, &name.table).await?;
         let location = found.ok_or_else(|| Error::not_found(format!("table {name} does not exist")))?;
-        let store = self.store(name, table_folder(&location)?, Operation::ReadMetadata).await?;
+        let store = self.store(name, &[table_folder(&location)?], Operation::ReadMetadata).await?;
         let metadata = read_metadata(&store, &location).await?;
         let table = IcebergTable::try_new(name.clone(), Arc::new(metadata), &location, file_io(store))?;
         Ok(Arc::new(table))
+    }
+
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> Entries {
+        self.entries.clone()
     }
 
     /// A grant is good for the person that it was given to.
@@ -92,11 +107,37 @@ impl SqlSession {
         }
     }
 
-    async fn create_table(&self, new: &NewTable) -> Result<()> {
+    pub(super) fn begin_append(
+        &self,
+        table: &Arc<dyn CatalogTable>,
+        destination: Destination,
+        query: QueryId,
+    ) -> Result<IcebergWrite> {
+        let table = iceberg_table(table)?;
+        let client = self.client(&table.facts().id.name, &destination.store);
+        IcebergWrite::append(table.metadata().clone(), client, destination, query)
+    }
+
+    pub(super) async fn begin_create(
+        &self,
+        new: &NewTable,
+        destination: Destination,
+        query: QueryId,
+    ) -> Result<IcebergWrite> {
+        let metadata = new_table(new, &self.new_location(new)?)?;
+        self.refuse_existing(&new.name).await?;
+        if !self.entries.schema_exists(&new.name.schema).await? {
+            return Err(Error::not_found(format!("schema {}.{} does not exist", self.catalog, new.name.schema)));
+        }
+        let client = self.client(&new.name, &destination.store);
+        IcebergWrite::create(metadata, client, destination, query)
+    }
+
+    pub(super) async fn create_table(&self, new: &NewTable) -> Result<()> {
         let location = self.new_location(new)?;
         let metadata = new_table(new, &location)?;
         self.refuse_existing(&new.name).await?;
-        let store = self.store(&new.name, folder_url(&location), Operation::Write).await?;
+        let store = self.store(&new.name, &[folder_url(&location)], Operation::Write).await?;
         let client = self.client(&new.name, &store);
         create(client.as_ref(), &file_io(store), metadata, None).await.map_err(|failure| failure.error)
     }
@@ -107,8 +148,9 @@ fn iceberg_table(table: &Arc<dyn CatalogTable>) -> Result<&IcebergTable> {
     found.ok_or_else(|| Error::internal("the table is another catalog's"))
 }
 
-fn leased<'a>(store: Option<&'a StoreRef>) -> Result<&'a StoreRef> {
-    store.ok_or_else(|| Error::internal("no store was leased for the table"))
+fn leased(store: Option<&StoreRef>) -> Result<Destination> {
+    let store = store.ok_or_else(|| Error::internal("no store was leased for the table"))?;
+    Ok(Destination { store: Arc::clone(&store.store), url: store.url.as_str().to_owned() })
 }
 
 #[async_trait]
@@ -148,22 +190,11 @@ impl CatalogSession for SqlSession {
 
     async fn begin(&self, request: WriteRequest<'_>) -> Result<Arc<dyn TableWrite>> {
         self.own(request.grant)?;
-        let store = leased(request.store)?;
+        let destination = leased(request.store)?;
+        let query = request.grant.query();
         match &request.target {
-            WriteTarget::Append(table) => {
-                let table = iceberg_table(table)?;
-                let client = self.client(&table.facts().id.name, &store.store);
-                Ok(Arc::new(IcebergWrite::append(table.metadata().clone(), client, store, request.grant)?))
-            }
-            WriteTarget::Create(new) => {
-                let metadata = new_table(new, &self.new_location(new)?)?;
-                self.refuse_existing(&new.name).await?;
-                if !self.entries.schema_exists(&new.name.schema).await? {
-                    return Err(Error::not_found(format!("schema {}.{} does not exist", self.catalog, new.name.schema)));
-                }
-                let client = self.client(&new.name, &store.store);
-                Ok(Arc::new(IcebergWrite::create(metadata, client, store, request.grant)?))
-            }
+            WriteTarget::Append(table) => Ok(Arc::new(self.begin_append(table, destination, query)?)),
+            WriteTarget::Create(new) => Ok(Arc::new(self.begin_create(new, destination, query).await?)),
             _ => Err(Error::unsupported("this kind of write is not offered")),
         }
     }

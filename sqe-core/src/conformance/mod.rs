@@ -1,5 +1,6 @@
 //! Conformance kits: what every implementation of a trait must do, as functions that a test calls.
 
 pub mod audit;
+pub mod credentials;
 pub mod identity;
 pub mod policy;

@@ -79,14 +79,17 @@ pub async fn check(engine: &dyn PolicyEngine, fixture: &PolicyFixture) -> Result
     denied("the stranger, first of all,", &ask(engine, &fixture.stranger, &accesses).await?, &accesses)?;
 
     let first = ask(engine, &fixture.reader, &accesses).await?;
-    let alone = join_all(accesses.iter().map(|access| ask(engine, &fixture.reader, std::slice::from_ref(access)))).await;
+    let alone =
+        join_all(accesses.iter().map(|access| ask(engine, &fixture.reader, std::slice::from_ref(access)))).await;
     for ((access, batched), alone) in accesses.iter().zip(&first).zip(alone) {
         if alone? != std::slice::from_ref(batched) {
             return Err(format!("{} on {} is decided differently in a batch", access.action, access.resource));
         }
     }
     let permitted = (accesses.iter().zip(&first)).any(|(access, decision)| {
-        access.action == Action::Select && access.resource == Resource::Table(fixture.table.clone()) && decision.is_permit()
+        access.action == Action::Select
+            && access.resource == Resource::Table(fixture.table.clone())
+            && decision.is_permit()
     });
     if !permitted {
         return Err("the fixture's reader may not select the fixture's table".into());
@@ -193,7 +196,8 @@ mod tests {
                 let reader = match self.fault {
                     Some("trusts subjects") => request.identity.principal.subject == "reader",
                     Some("trusts display names") => {
-                        request.identity.display_name.as_deref() == Some("reader") || request.identity.groups.contains("r")
+                        request.identity.display_name.as_deref() == Some("reader")
+                            || request.identity.groups.contains("r")
                     }
                     _ => request.identity.groups.contains("r"),
                 };

@@ -14,6 +14,8 @@ use datafusion::{
         memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
+    execution::FunctionRegistry,
+    logical_expr::ScalarUDF,
     prelude::SessionConfig,
 };
 
@@ -89,6 +91,7 @@ pub struct EngineBuilder {
     config: Option<SessionConfig>,
     mask_key: Option<Secret>,
     nodes: Vec<String>,
+    functions: Vec<Arc<ScalarUDF>>,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -191,6 +194,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Adds a scalar function. It sees what its caller may see, whatever its volatility.
+    #[must_use]
+    pub fn function(mut self, function: impl Into<Arc<ScalarUDF>>) -> Self {
+        self.functions.push(function.into());
+        self
+    }
+
     /// Lets the verifier accept plan nodes of this name, for embedders who bring their own operators. The node must
     /// neither read nor write anything by itself.
     #[must_use]
@@ -225,7 +235,10 @@ impl EngineBuilder {
             .with_runtime_env(Arc::clone(&runtime))
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .with_table_factories(Default::default());
-        let template = scheduler.configure(builder)?.build();
+        let mut template = scheduler.configure(builder)?.build();
+        for function in self.functions {
+            template.register_udf(function)?;
+        }
         let functions: BTreeSet<String> = template.table_functions().keys().cloned().collect();
         Ok(Engine(Arc::new(Inner {
             identity,

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{Session, decide::decide};
 use crate::{
-    Access, Action, Decision, Error, ErrorKind, Resource, Result, TableName, catalog::CatalogTable, govern::field_id,
-    policy::Restrictions, predicate::Mask,
+    Access, Action, Decision, Error, ErrorKind, Resource, Result, TableName, catalog::CatalogTable,
+    govern::visible_schema as visible_schema_of,
 };
 
 /// Which tables to list. Patterns are SQL `LIKE` patterns without an escape character.
@@ -137,7 +137,7 @@ impl Session {
                 let name = table.facts().id.name.clone();
                 listing.catalogs.insert(catalog.to_owned());
                 listing.schemas.insert((catalog.to_owned(), name.schema.clone()));
-                let schema = visible_schema(&**table, &select, &describe);
+                let schema = visible_schema(&**table, &select, &describe)?;
                 listing.tables.push(VisibleTable { name, table_type: "BASE TABLE", schema });
             }
         }
@@ -146,23 +146,11 @@ impl Session {
 }
 
 /// The columns that may be shown: those that may be read, or all that may be described.
-pub(super) fn visible_schema(table: &dyn CatalogTable, select: &Decision, describe: &Decision) -> SchemaRef {
+pub(super) fn visible_schema(table: &dyn CatalogTable, select: &Decision, describe: &Decision) -> Result<SchemaRef> {
     let Some(restrictions) = select.restrictions().or(describe.restrictions()) else {
-        return Arc::new(Schema::empty());
+        return Ok(Arc::new(Schema::empty()));
     };
-    let fields: Vec<Field> = (table.schema().fields().iter())
-        .filter_map(|field| show_field(field, restrictions))
-        .collect();
-    Arc::new(Schema::new(fields))
-}
-
-fn show_field(field: &Field, restrictions: &Restrictions) -> Option<Field> {
-    let id = field_id(field)?;
-    if restrictions.hidden.contains(&id) {
-        return None;
-    }
-    let nulls = matches!(restrictions.masks.get(&id), Some(Mask::Null));
-    Some(Field::new(field.name(), field.data_type().clone(), field.is_nullable() || nulls))
+    visible_schema_of(&table.schema(), restrictions)
 }
 
 /// SQL `LIKE` without an escape character.

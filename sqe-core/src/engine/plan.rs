@@ -1,6 +1,6 @@
 //! A statement → what it will answer with, and the verified plan that answers.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
 
 use arrow::{
     array::{ArrayRef, Int64Array},
@@ -8,10 +8,10 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use datafusion::{
-    common::tree_node::TreeNodeRecursion,
+    common::tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     execution::{SessionState, TaskContext},
     logical_expr::LogicalPlan,
-    physical_plan::ExecutionPlan,
+    physical_plan::{ExecutionPlan, coop::CooperativeExec},
 };
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     Access, Action, Error, ErrorKind, QueryId, Resource, Result, TableName,
     catalog::StoreRef,
-    govern::{Authorized, Decisions, GovernedTable},
+    govern::{Authorized, Decisions, GovernedTable, plain},
 };
 
 /// A statement and its parameters.
@@ -148,7 +148,7 @@ impl Session {
     pub async fn describe(&self, sql: &str) -> Result<StatementShape> {
         self.check_alive()?;
         let mut case = Case::new(self, sql);
-        match describe(&mut case, sql).await {
+        match on_tall_stack(describe(&mut case, sql)).await {
             Ok(shape) => Ok(shape),
             Err(error) => Err(case.refuse(error).await),
         }
@@ -163,7 +163,7 @@ impl Session {
         self.check_alive()?;
         let mut case = Case::new(self, &statement.sql);
         let deadline = self.engine().limits.deadline;
-        let planned = match tokio::time::timeout(deadline, plan(&mut case, &statement)).await {
+        let planned = match tokio::time::timeout(deadline, on_tall_stack(plan(&mut case, &statement))).await {
             Ok(planned) => planned,
             Err(_) => Err(Error::new(ErrorKind::DeadlineExceeded, "planning took longer than a statement may take")),
         };
@@ -182,6 +182,14 @@ impl Session {
     }
 }
 
+/// Polls planning on a stack of its own: an expression nests as deep as a person cares to write, and planners recurse.
+async fn on_tall_stack<T>(work: impl Future<Output = T>) -> T {
+    const NEEDED: usize = 8 << 20;
+    const TALL: usize = 32 << 20;
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| stacker::maybe_grow(NEEDED, TALL, || work.as_mut().poll(cx))).await
+}
+
 /// The answer of a change: one row `count`.
 pub(super) fn count_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]))
@@ -190,25 +198,6 @@ pub(super) fn count_schema() -> SchemaRef {
 pub(super) fn count_batch(rows: u64) -> Result<RecordBatch> {
     let count: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
     Ok(RecordBatch::try_new(count_schema(), vec![count])?)
-}
-
-/// Column names, types and nullability, without the metadata that only the engine needs.
-pub(super) fn plain(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-/// A type whose nested fields carry no metadata.
-fn plain_type(data_type: &DataType) -> DataType {
-    let bare = |field: &Arc<Field>| Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
-    match data_type {
-        DataType::List(field) => DataType::List(bare(field)),
-        DataType::LargeList(field) => DataType::LargeList(bare(field)),
-        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(bare(field), *size),
-        DataType::Map(field, sorted) => DataType::Map(bare(field), *sorted),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(bare).collect()),
-        other => other.clone(),
-    }
 }
 
 async fn describe(case: &mut Case, sql: &str) -> Result<StatementShape> {
@@ -311,11 +300,27 @@ pub(super) async fn plan_rows(
     case.note_columns(&optimized)?;
     let stores = vend_for_plan(case, &optimized, &tables).await?;
     let physical = state.query_planner().create_physical_plan(&optimized, state).await?;
-    let plan = decisions.verify_physical(physical, &engine.nodes)?;
+    let plan = decisions.verify_physical(cooperative(physical)?, &engine.nodes)?;
     let context = TaskContext::from(state).with_runtime(runtime(&engine.runtime, &stores)?);
     let codecs = codecs(&case.session, &optimized)?;
     let schema = answer_schema(&bound, &plan.schema());
     Ok(Rows { plan, logical: optimized.into_inner(), stores, context: Arc::new(context), codecs, schema })
+}
+
+/// Lets operators that make many rows out of few give way now and then, so that a cancelled statement really stops.
+fn cooperative(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    const MULTIPLY: [&str; 7] = [
+        "CrossJoinExec", "HashJoinExec", "NestedLoopJoinExec", "PiecewiseMergeJoinExec", "RecursiveQueryExec",
+        "SortMergeJoinExec", "UnnestExec",
+    ];
+    let wrapped = plan.transform_up(|node| {
+        Ok(if MULTIPLY.contains(&node.name()) {
+            Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
+        } else {
+            Transformed::no(node)
+        })
+    })?;
+    Ok(wrapped.data)
 }
 
 /// Names and types of the logical plan; nullable where either plan says so.
@@ -374,5 +379,5 @@ async fn describe_table(case: &mut Case, name: &TableName) -> Result<RecordBatch
     if !shown.is_permit() {
         return Err(refusal(name, discover, Action::Describe));
     }
-    explain::description(&super::listing::visible_schema(&*loaded.table, select, describe))
+    explain::description(&*super::listing::visible_schema(&*loaded.table, select, describe)?)
 }

@@ -9,13 +9,9 @@ use std::{
     time::Instant,
 };
 
-use arrow::{
-    compute::cast,
-    datatypes::SchemaRef,
-    record_batch::{RecordBatch, RecordBatchOptions},
-};
+use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 use chrono::Utc;
-use datafusion::{execution::SendableRecordBatchStream, physical_plan::stream::RecordBatchStreamAdapter};
+use datafusion::{execution::SendableRecordBatchStream, physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter}};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture};
 use tokio::time::Sleep;
 
@@ -27,7 +23,7 @@ use super::{
     trail::Case,
     write,
 };
-use crate::{Error, ErrorKind, QueryId, Result, audit::Outcome, govern::Authorized, scheduler::Job};
+use crate::{Error, ErrorKind, QueryId, Result, audit::Outcome, govern::{Authorized, conform}, scheduler::Job};
 
 /// The rows of a statement. Dropping it before its end cancels the statement.
 ///
@@ -168,7 +164,7 @@ pub(super) async fn run(planned: Planned) -> Result<QueryStream> {
     let ledger = Ledger::open(case, slot).await?;
     let (input, ledger) = match work {
         Work::Rows(rows) => match start(&session, query, *rows).await {
-            Ok(input) => (input, ledger),
+            Ok(input) => (driven(input), ledger),
             Err(error) => return Err(concluded(ledger, error).await),
         },
         Work::Ready(batch) => (once(batch), ledger),
@@ -190,6 +186,23 @@ pub(super) async fn run(planned: Planned) -> Result<QueryStream> {
     };
     let running = Running { input, stop, ledger: Some(ledger) };
     Ok(QueryStream { schema, query, state: State::Running(Box::new(running)) })
+}
+
+/// Drives a stream from a task of its own, so that a batch that takes long to compute does not keep a statement from
+/// being stopped. Dropping the result stops the task at its next await.
+fn driven(mut input: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let schema = input.schema();
+    let mut driver = RecordBatchReceiverStreamBuilder::new(schema, 2);
+    let batches = driver.tx();
+    driver.spawn(async move {
+        while let Some(batch) = input.next().await {
+            if batches.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    driver.build()
 }
 
 async fn concluded(ledger: Ledger, error: Error) -> Error {
@@ -273,17 +286,6 @@ impl QueryStream {
     }
 }
 
-/// The batch with exactly the announced columns.
-fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = (batch.columns().iter().zip(schema.fields()))
-        .map(|(column, field)| {
-            if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { Ok(cast(column, field.data_type())?) }
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-}
-
 impl Stream for QueryStream {
     type Item = Result<RecordBatch>;
 
@@ -304,7 +306,7 @@ impl Stream for QueryStream {
                     }
                     match ready!(running.input.poll_next_unpin(cx)) {
                         Some(Ok(batch)) if batch.num_rows() == 0 => {}
-                        Some(Ok(batch)) => match fit(&batch, &schema) {
+                        Some(Ok(batch)) => match conform(&batch, &schema) {
                             Ok(batch) => {
                                 if let Some(ledger) = &mut running.ledger {
                                     ledger.rows += batch.num_rows() as u64;
@@ -312,7 +314,7 @@ impl Stream for QueryStream {
                                 }
                                 return Poll::Ready(Some(Ok(batch)));
                             }
-                            Err(error) => self.conclude(Some(error)),
+                            Err(error) => self.conclude(Some(error.into())),
                         },
                         Some(Err(error)) => self.conclude(Some(error.into())),
                         None => self.conclude(None),

@@ -1,6 +1,6 @@
 //! SQL text → one statement of a known kind.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use datafusion::sql::{
     parser::{DFParserBuilder, ExplainStatement, Statement as Parsed},
@@ -39,6 +39,9 @@ pub(super) enum Kind {
     DropSchema { names: Vec<ObjectName>, if_exists: bool },
 }
 
+/// The longest chain of operators in one expression.
+const OPERATOR_CHAIN: usize = 500;
+
 /// Parses exactly one statement.
 ///
 /// # Errors
@@ -50,7 +53,7 @@ pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
             sql.len()
         )));
     }
-    let sql = partition_keyword(sql);
+    let sql = familiar(sql, OPERATOR_CHAIN)?;
     let mut statements = DFParserBuilder::new(sql.as_ref())
         .with_dialect(&GenericDialect {})
         .build()
@@ -262,24 +265,79 @@ fn partition_item(expr: &Expr) -> Result<(String, String)> {
     }
 }
 
-/// `PARTITIONED BY` as people of other engines write it, in the words that the parser knows.
-fn partition_keyword(sql: &str) -> std::borrow::Cow<'_, str> {
-    if !sql.to_ascii_lowercase().contains("partitioned") {
-        return sql.into();
+/// The text in the words that the parser and the planner know: `PARTITIONED BY` becomes `PARTITION BY`, and each `?`
+/// becomes the next of `$1`, `$2`, ….
+///
+/// # Errors
+/// `InvalidInput` for an expression that chains more operators than `limit`.
+fn familiar(sql: &str, limit: usize) -> Result<Cow<'_, str>> {
+    // What does not split into tokens does not parse either, and the parser words its errors better.
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize() else { return Ok(sql.into()) };
+    check_chains(&tokens, limit)?;
+    let strange = |token: &Token| matches!(token, Token::Placeholder(mark) if mark == "?") || is_partitioned(token);
+    if !tokens.iter().any(strange) {
+        return Ok(sql.into());
     }
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize() else { return sql.into() };
-    let mut out = String::with_capacity(sql.len());
+    let mut out = String::with_capacity(sql.len() + 8);
+    let mut parameters = 0;
     for token in tokens {
-        match &token {
-            Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("partitioned") => {
-                out.push_str("PARTITION");
+        let _ = match &token {
+            Token::Placeholder(mark) if mark == "?" => {
+                parameters += 1;
+                write!(out, "${parameters}")
             }
-            token => {
-                let _ = write!(out, "{token}");
+            token if is_partitioned(token) => write!(out, "PARTITION"),
+            token => write!(out, "{token}"),
+        };
+    }
+    Ok(out.into())
+}
+
+fn is_partitioned(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("partitioned"))
+}
+
+/// Refuses chains of operators (`1 + 1 + 1 …`, `a OR b OR …`) that nest deeper, once parsed, than a stack is tall: the
+/// parser limits parentheses by itself, and a chain needs none.
+fn check_chains(tokens: &[Token], limit: usize) -> Result<()> {
+    let mut chains = vec![0_usize];
+    for token in tokens {
+        match token {
+            Token::LParen | Token::LBracket => chains.push(0),
+            Token::RParen | Token::RBracket => {
+                let _ = chains.pop();
             }
+            Token::Comma | Token::SemiColon => {
+                if let Some(chain) = chains.last_mut() {
+                    *chain = 0;
+                }
+            }
+            token if links(token) => {
+                if chains.is_empty() {
+                    chains.push(0);
+                }
+                if let Some(chain) = chains.last_mut() {
+                    *chain += 1;
+                    if *chain > limit {
+                        return Err(Error::invalid(format!(
+                            "an expression chains more than {limit} operators; use IN (…), a join or a list instead"
+                        )));
+                    }
+                }
+            }
+            _ => {}
         }
     }
-    out.into()
+    Ok(())
+}
+
+fn links(token: &Token) -> bool {
+    const WORDS: [&str; 9] = ["AND", "OR", "NOT", "UNION", "EXCEPT", "INTERSECT", "JOIN", "WHEN", "LIKE"];
+    match token {
+        Token::Word(word) => word.quote_style.is_none() && WORDS.iter().any(|known| word.value.eq_ignore_ascii_case(known)),
+        Token::Whitespace(_) | Token::Period | Token::EOF | Token::Placeholder(_) | Token::Number(..) => false,
+        token => !is_literal(token) && !matches!(token, Token::Comma | Token::LBrace | Token::RBrace),
+    }
 }
 
 /// The statement as the audit trail keeps it: every literal replaced by `?`, comments left out. Works on text that does

@@ -23,7 +23,7 @@ use super::{
     Session,
     bind::{Source, bind_against, bind_query, bind_sources, with_parameters},
     decide::decide,
-    plan::{Rows, Work, count_batch, plain, plan_rows},
+    plan::{Rows, Work, count_batch, plan_rows},
     resolve::{INFORMATION_SCHEMA, Loaded, load, name_of_parts, not_found, refusal},
     run::{Ledger, Stop, start, wrap},
     statement::{self, Kind},
@@ -34,7 +34,7 @@ use crate::{
     Access, Action, Decision, Error, ErrorKind, QueryId, Resource, Result, TableId, TableName,
     catalog::{CatalogChange, CatalogSession, NewTable, StoreRef, TableWrite, WriteRequest, WriteTarget},
     credentials::Operation,
-    govern::{Authorized, GovernedTable, WriteGrant},
+    govern::{Authorized, GovernedTable, WriteGrant, plain},
 };
 
 /// An authorised write of rows.

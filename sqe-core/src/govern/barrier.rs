@@ -13,7 +13,7 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray},
-    compute::{BatchCoalescer, filter_record_batch},
+    compute::{BatchCoalescer, cast, filter_record_batch},
     datatypes::SchemaRef,
     record_batch::{RecordBatch, RecordBatchOptions},
 };
@@ -68,16 +68,25 @@ pub struct SecurityBarrierExec {
     decision: String,
     policy: Policy,
     input: Arc<dyn ExecutionPlan>,
+    /// Names of the nodes of the catalog's own scan; nothing else that computes may come to stand below.
+    scan_nodes: Arc<[String]>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl SecurityBarrierExec {
-    pub(super) fn new(
+    pub(super) fn new(grant: ScanGrant, decision: String, policy: Policy, input: Arc<dyn ExecutionPlan>) -> Self {
+        let mut names = Vec::new();
+        node_names(&input, &mut names);
+        Self::around(grant, decision, policy, input, names.into())
+    }
+
+    fn around(
         grant: ScanGrant,
         decision: String,
         policy: Policy,
         input: Arc<dyn ExecutionPlan>,
+        scan_nodes: Arc<[String]>,
     ) -> Self {
         let partitions = input.output_partitioning().partition_count();
         let properties = PlanProperties::new(
@@ -87,7 +96,7 @@ impl SecurityBarrierExec {
             input.boundedness(),
         );
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { grant, decision, policy, input, properties: Arc::new(properties), metrics }
+        Self { grant, decision, policy, input, scan_nodes, properties: Arc::new(properties), metrics }
     }
 
     /// The grant that the scan below was made with.
@@ -101,10 +110,20 @@ impl SecurityBarrierExec {
         &self.decision
     }
 
+    /// The names of the nodes that the catalog's scan consists of.
+    pub(super) fn scan_nodes(&self) -> &[String] {
+        &self.scan_nodes
+    }
+
     /// Whether the visible column at `index` shows raw values.
     fn is_open(&self, index: usize) -> bool {
         matches!(self.policy.sources.get(index), Some(Source::Raw(_)))
     }
+}
+
+fn node_names(plan: &Arc<dyn ExecutionPlan>, names: &mut Vec<String>) {
+    names.push(plan.name().to_owned());
+    plan.children().into_iter().for_each(|child| node_names(child, names));
 }
 
 impl DisplayAs for SecurityBarrierExec {
@@ -136,12 +155,14 @@ impl ExecutionPlan for SecurityBarrierExec {
         if input.schema() != self.input.schema() {
             return internal_err!("the input of a security barrier may not change its schema");
         }
-        let this = Self::new(self.grant.clone(), self.decision.clone(), self.policy.clone(), input);
+        let nodes = Arc::clone(&self.scan_nodes);
+        let this = Self::around(self.grant.clone(), self.decision.clone(), self.policy.clone(), input, nodes);
         Ok(Arc::new(this))
     }
 
+    /// Never: a rule that trusted the order would push a sort below, where it would see raw values of hidden rows.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![false]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -274,7 +295,11 @@ impl BarrierStream {
         let columns = (self.policy.sources.iter())
             .zip(self.policy.schema.fields())
             .map(|(source, field)| match source {
-                Source::Raw(_) => Ok(Arc::clone(next()?)),
+                Source::Raw(_) => {
+                    let column = next()?;
+                    let fits = column.data_type() == field.data_type();
+                    if fits { Ok(Arc::clone(column)) } else { Ok(cast(column, field.data_type())?) }
+                }
                 Source::Masked(_, mask) => Ok(mask.apply(next()?, &self.policy.mask_key)?),
                 Source::Blank(mask) => Ok(mask.constant_array(field.data_type(), rows)?),
             })

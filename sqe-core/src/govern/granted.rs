@@ -12,22 +12,38 @@ use datafusion::{
         execution_plan::CardinalityEffect,
         filter_pushdown::{ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation},
         projection::ProjectionExec,
+        stream::RecordBatchStreamAdapter,
     },
 };
+use futures::StreamExt;
 
-use super::ScanGrant;
+use super::{
+    ScanGrant,
+    plain::{conform, plain},
+};
 
 /// Marks a raw scan that policy permits without restrictions, so that the verifier finds its grant. Everything that
-/// the optimizer asks is passed on to the scan, and its stream is handed through untouched.
+/// the optimizer asks is passed on to the scan, and its batches are handed through untouched.
 #[derive(Debug, Clone)]
 pub struct GrantedScanExec {
     grant: ScanGrant,
     input: Arc<dyn ExecutionPlan>,
+    /// Those of the scan, with a schema that carries no field ids: they are the catalog's business.
+    properties: Arc<PlanProperties>,
 }
 
 impl GrantedScanExec {
-    pub(super) fn new(grant: ScanGrant, input: Arc<dyn ExecutionPlan>) -> Self {
-        Self { grant, input }
+    pub(super) fn new(grant: ScanGrant, input: Arc<dyn ExecutionPlan>) -> DataFusionResult<Self> {
+        let raw = input.properties();
+        let properties = PlanProperties::new(
+            raw.eq_properties.clone().with_new_schema(plain(&input.schema()))?,
+            raw.partitioning.clone(),
+            raw.emission_type,
+            raw.boundedness,
+        )
+        .with_evaluation_type(raw.evaluation_type)
+        .with_scheduling_type(raw.scheduling_type);
+        Ok(Self { grant, input, properties: Arc::new(properties) })
     }
 
     /// The grant that the scan was made with.
@@ -36,8 +52,8 @@ impl GrantedScanExec {
         &self.grant
     }
 
-    fn around(&self, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self::new(self.grant.clone(), input))
+    fn around(&self, input: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(self.grant.clone(), input)?))
     }
 }
 
@@ -53,7 +69,7 @@ impl ExecutionPlan for GrantedScanExec {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+        &self.properties
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
@@ -67,7 +83,7 @@ impl ExecutionPlan for GrantedScanExec {
         let (Some(input), true) = (children.pop(), children.is_empty()) else {
             return internal_err!("a granted scan has exactly one input");
         };
-        Ok(self.around(input))
+        self.around(input)
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
@@ -83,11 +99,18 @@ impl ExecutionPlan for GrantedScanExec {
         target_partitions: usize,
         config: &ConfigOptions,
     ) -> DataFusionResult<Option<Arc<dyn ExecutionPlan>>> {
-        Ok(self.input.repartitioned(target_partitions, config)?.map(|input| self.around(input)))
+        self.input.repartitioned(target_partitions, config)?.map(|input| self.around(input)).transpose()
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
-        self.input.execute(partition, context)
+        let input = self.input.execute(partition, context)?;
+        let schema = Arc::clone(self.properties.eq_properties.schema());
+        if input.schema() == schema {
+            return Ok(input);
+        }
+        let announced = Arc::clone(&schema);
+        let batches = input.map(move |batch| conform(&batch?, &announced));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
 
     fn partition_statistics(&self, partition: Option<usize>) -> DataFusionResult<Arc<Statistics>> {
@@ -99,7 +122,7 @@ impl ExecutionPlan for GrantedScanExec {
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        self.input.with_fetch(limit).map(|input| self.around(input))
+        self.input.with_fetch(limit).and_then(|input| self.around(input).ok())
     }
 
     fn fetch(&self) -> Option<usize> {
@@ -114,7 +137,7 @@ impl ExecutionPlan for GrantedScanExec {
         &self,
         projection: &ProjectionExec,
     ) -> DataFusionResult<Option<Arc<dyn ExecutionPlan>>> {
-        Ok(self.input.try_swapping_with_projection(projection)?.map(|input| self.around(input)))
+        self.input.try_swapping_with_projection(projection)?.map(|input| self.around(input)).transpose()
     }
 
     fn gather_filters_for_pushdown(
@@ -140,13 +163,13 @@ impl ExecutionPlan for GrantedScanExec {
         order: &[PhysicalSortExpr],
     ) -> DataFusionResult<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
         Ok(match self.input.try_pushdown_sort(order)? {
-            SortOrderPushdownResult::Exact { inner } => SortOrderPushdownResult::Exact { inner: self.around(inner) },
-            SortOrderPushdownResult::Inexact { inner } => SortOrderPushdownResult::Inexact { inner: self.around(inner) },
+            SortOrderPushdownResult::Exact { inner } => SortOrderPushdownResult::Exact { inner: self.around(inner)? },
+            SortOrderPushdownResult::Inexact { inner } => SortOrderPushdownResult::Inexact { inner: self.around(inner)? },
             SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
         })
     }
 
     fn with_preserve_order(&self, preserve_order: bool) -> Option<Arc<dyn ExecutionPlan>> {
-        self.input.with_preserve_order(preserve_order).map(|input| self.around(input))
+        self.input.with_preserve_order(preserve_order).and_then(|input| self.around(input).ok())
     }
 }

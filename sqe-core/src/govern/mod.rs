@@ -12,6 +12,7 @@ mod leakproof;
 mod lower;
 mod mask;
 mod opaque;
+mod plain;
 mod table;
 mod verify;
 
@@ -21,5 +22,6 @@ pub use granted::GrantedScanExec;
 pub use lower::{FIELD_ID_KEY, field_id};
 
 pub(crate) use constant::ConstantTable;
-pub(crate) use table::{GovernedTable, governed};
+pub(crate) use plain::{conform, plain};
+pub(crate) use table::{GovernedTable, governed, visible_schema};
 pub(crate) use verify::Decisions;

@@ -27,6 +27,7 @@ use super::{
     lower::{field_id, lower},
     mask::FittedMask,
     opaque::OpaqueScanExec,
+    plain::plain,
 };
 use crate::{
     Decision, Error, QueryId, Result, Secret,
@@ -87,7 +88,7 @@ impl GovernedTable {
         };
         let schema = check_schema(&*raw)?;
         let columns = visible_columns(&schema, restrictions)?;
-        let visible = visible_schema(&schema, &columns);
+        let visible = schema_of(&schema, &columns);
         let filter = restrictions.filter.as_ref().map(|filter| lower(filter, &schema)).transpose()?;
         let grant = ScanGrant::mint(query, principal, raw.facts().id.clone(), restrictions.is_none());
         Ok(Self {
@@ -259,7 +260,7 @@ impl TableProvider for GovernedTable {
             let filters = filters.iter().cloned().map(unnormalize_col).collect::<Vec<_>>();
             let limit = if filters.is_empty() { limit } else { None };
             let input = self.scan_raw(state, projection, &filters, limit).await?;
-            return Ok(Arc::new(GrantedScanExec::new(self.grant.clone(), input)));
+            return Ok(Arc::new(GrantedScanExec::new(self.grant.clone(), input)?));
         }
         self.scan_restricted(state, projection, filters).await
     }
@@ -314,7 +315,12 @@ fn visible_columns(schema: &Schema, restrictions: &Restrictions) -> Result<Vec<V
     Ok(columns)
 }
 
-fn visible_schema(schema: &Schema, columns: &[VisibleColumn]) -> SchemaRef {
+/// The columns of `schema`, each with its field id, that remain visible under `restrictions`.
+pub(crate) fn visible_schema(schema: &Schema, restrictions: &Restrictions) -> Result<SchemaRef> {
+    Ok(schema_of(schema, &visible_columns(schema, restrictions)?))
+}
+
+fn schema_of(schema: &Schema, columns: &[VisibleColumn]) -> SchemaRef {
     let fields: Vec<Field> = (columns.iter())
         .filter_map(|column| {
             let field = schema.fields().get(column.raw)?.as_ref().clone();
@@ -323,7 +329,7 @@ fn visible_schema(schema: &Schema, columns: &[VisibleColumn]) -> SchemaRef {
             Some(field.with_nullable(nullable))
         })
         .collect();
-    Arc::new(Schema::new(fields))
+    plain(&Schema::new(fields))
 }
 
 /// Whether some leaf below looks like a constant of a statement.

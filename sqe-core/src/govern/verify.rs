@@ -3,12 +3,14 @@
 //! It trusts no rule, planner or optimizer. It knows the decisions of the query, and which node types neither read by
 //! themselves nor write.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{any::Any, collections::HashMap, sync::Arc};
 
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
-    datasource::{memory::MemorySourceConfig, source::DataSourceExec},
-    logical_expr::LogicalPlan,
+    catalog::cte_worktable::CteWorkTable,
+    datasource::{DefaultTableSource, memory::MemorySourceConfig, source::DataSourceExec},
+    functions_table::generate_series::GenerateSeriesTable,
+    logical_expr::{LogicalPlan, TableSource},
     physical_plan::{ExecutionPlan, empty::EmptyExec, memory::LazyMemoryExec, placeholder_row::PlaceholderRowExec},
 };
 use uuid::Uuid;
@@ -56,7 +58,7 @@ impl Decisions {
                             Err(Error::denied(format!("you may not read {}", table.grant().table().name)))
                         };
                     }
-                } else if ConstantTable::is_source(&scan.source) {
+                } else if ConstantTable::is_source(&scan.source) || is_made_of_arguments(&scan.source) {
                     return Ok(());
                 }
                 Err(refused("a scan that was not authorised for this query"))
@@ -96,14 +98,16 @@ impl Decisions {
         if let Some(scan) = plan.downcast_ref::<GrantedScanExec>() {
             let table = self.tables.get(&scan.grant().id()).filter(|table| table.grant() == scan.grant());
             return match table {
-                Some(table) if table.is_readable() && table.grant().is_unconditional() => below(plan),
+                Some(table) if table.is_readable() && table.grant().is_unconditional() => Ok(()),
                 _ => Err(refused("a scan without a grant of this query")),
             };
         }
         if let Some(barrier) = plan.downcast_ref::<SecurityBarrierExec>() {
             let table = self.tables.get(&barrier.grant().id()).filter(|table| table.grant() == barrier.grant());
             return match table {
-                Some(table) if table.is_readable() && table.digest() == barrier.decision() => below(plan),
+                Some(table) if table.is_readable() && table.digest() == barrier.decision() => {
+                    below(plan, barrier.scan_nodes())
+                }
                 _ => Err(refused("a barrier of another decision")),
             };
         }
@@ -118,22 +122,19 @@ impl Decisions {
     }
 }
 
-/// What may stand between a raw scan and its barrier or mark: order, cooperation and batch size, nothing that computes.
-fn below(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+/// What may stand between a raw scan and its barrier: the scan's own nodes, and what only moves batches. A filter, a
+/// sort or a limit of the person's that some rule moved below would see hidden rows.
+fn below(plan: &Arc<dyn ExecutionPlan>, scan_nodes: &[String]) -> Result<()> {
     for child in plan.children() {
-        let known = child.children().is_empty() || BELOW.contains(&child.name()) || child.name().starts_with("Catalog");
-        if !known {
-            return Err(refused(&format!("a node of an unknown kind below a barrier ({})", child.name())));
+        if !scan_nodes.iter().any(|name| name == child.name()) && !MOVES_BATCHES.contains(&child.name()) {
+            return Err(refused(&format!("a node that does not belong below a barrier ({})", child.name())));
         }
-        below(child)?;
+        below(child, scan_nodes)?;
     }
     Ok(())
 }
 
-const BELOW: &[&str] = &[
-    "CooperativeExec", "CoalesceBatchesExec", "RepartitionExec", "CoalescePartitionsExec", "SortPreservingMergeExec",
-    "UnionExec", "ProjectionExec", "FilterExec", "BufferExec",
-];
+const MOVES_BATCHES: &[&str] = &["BufferExec", "CoalesceBatchesExec", "CooperativeExec", "RepartitionExec"];
 
 const KNOWN_NODES: &[&str] = &[
     "AggregateExec", "BoundedWindowAggExec", "BufferExec", "CoalesceBatchesExec", "CoalescePartitionsExec",
@@ -153,6 +154,13 @@ pub(super) fn is_constant_leaf(plan: &dyn ExecutionPlan) -> bool {
         || plan.is::<PlaceholderRowExec>()
         || plan.is::<LazyMemoryExec>()
         || plan.name() == "WorkTableExec"
+}
+
+/// Whether a scan is of rows that the statement itself makes: a recursive query's own, or a series.
+fn is_made_of_arguments(source: &Arc<dyn TableSource>) -> bool {
+    let Some(source) = source.downcast_ref::<DefaultTableSource>() else { return false };
+    let provider: &dyn Any = &*source.table_provider;
+    provider.is::<CteWorkTable>() || provider.is::<GenerateSeriesTable>()
 }
 
 fn refused(what: &str) -> Error {

@@ -29,7 +29,8 @@ pub(crate) fn declare(schema: &Schema, views: Views) -> SchemaRef {
         .map(|field| {
             let mut metadata = field.metadata().clone();
             metadata.retain(|key, _| key.starts_with("ARROW:"));
-            Field::new(field.name(), declared_type(field.data_type(), views), field.is_nullable()).with_metadata(metadata)
+            Field::new(field.name(), declared_type(field.data_type(), views), field.is_nullable())
+                .with_metadata(metadata)
         })
         .collect();
     Arc::new(Schema::new(fields))

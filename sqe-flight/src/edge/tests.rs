@@ -2,8 +2,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryViewArray, DictionaryArray, Int32Array, ListArray, StringArray, StringViewArray,
-        StructArray,
+        Array, ArrayRef, AsArray, BinaryViewArray, DictionaryArray, Int32Array, ListArray, StringArray,
+        StringViewArray, StructArray,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Fields, Int32Type, Schema},
@@ -26,7 +26,10 @@ fn views_and_dictionaries_become_plain_values_at_every_depth() {
         texts.clone(),
         None,
     ));
-    let inner = Fields::from(vec![Field::new("t", DataType::Utf8View, true), Field::new("d", words.data_type().clone(), false)]);
+    let inner = Fields::from(vec![
+        Field::new("t", DataType::Utf8View, true),
+        Field::new("d", words.data_type().clone(), false),
+    ]);
     let nested: ArrayRef = Arc::new(StructArray::new(inner, vec![texts.clone(), words.clone()], None));
     let columns = [("t", texts), ("b", bytes), ("w", words), ("l", list), ("s", nested)];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
@@ -37,7 +40,10 @@ fn views_and_dictionaries_become_plain_values_at_every_depth() {
     assert_eq!(plain.schema(), declared);
     assert!(!format!("{declared:?}").contains("View"), "{declared:?}");
     assert!(!format!("{declared:?}").contains("Dictionary"), "{declared:?}");
-    assert_eq!(plain.column(0).as_string::<i32>(), &StringArray::from(vec![Some("short"), None, Some("longer than twelve bytes")]));
+    assert_eq!(
+        plain.column(0).as_string::<i32>(),
+        &StringArray::from(vec![Some("short"), None, Some("longer than twelve bytes")])
+    );
     assert_eq!(plain.column(1).as_binary::<i32>().value(1), b"yy");
     assert_eq!(plain.column(2).as_string::<i32>(), &StringArray::from(vec!["a", "b", "a"]));
     let last = plain.column(3).as_list::<i32>().value(2);
@@ -92,7 +98,8 @@ fn ints(rows: i32) -> RecordBatch {
 fn a_large_batch_is_cut_into_pieces_that_hold_all_rows_in_order() {
     let pieces: Vec<_> = cut(ints(10_000), 4_000).collect();
     assert_eq!(pieces.len(), 10);
-    let rows: Vec<i32> = pieces.iter().flat_map(|piece| piece.column(0).as_primitive::<Int32Type>().values().to_vec()).collect();
+    let rows: Vec<i32> =
+        pieces.iter().flat_map(|piece| piece.column(0).as_primitive::<Int32Type>().values().to_vec()).collect();
     assert_eq!(rows, (0..10_000).collect::<Vec<_>>());
 }
 

@@ -80,12 +80,8 @@ impl Metadata {
                 tables::TABLE_TYPES.iter().for_each(|name| builder.append(name));
                 builder.build().map_err(broken)?
             }
-            Command::CommandGetSqlInfo(command) => {
-                sql_info::answer(&self.sql_info, &command.info).map_err(broken)?
-            }
-            Command::CommandGetXdbcTypeInfo(command) => {
-                self.types.record_batch(command.data_type).map_err(broken)?
-            }
+            Command::CommandGetSqlInfo(command) => sql_info::answer(&self.sql_info, &command.info).map_err(broken)?,
+            Command::CommandGetXdbcTypeInfo(command) => self.types.record_batch(command.data_type).map_err(broken)?,
             other => return Ok(self.schema(&other).map(RecordBatch::new_empty)),
         };
         Ok(Some(batch))

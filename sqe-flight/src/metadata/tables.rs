@@ -29,9 +29,7 @@ pub(super) async fn answer(session: &Session, mut command: CommandGetTables) -> 
     let mut builder = command.into_builder();
     for VisibleTable { name, table_type, schema, .. } in session.tables(&request).await? {
         let columns = describe(&name, &schema);
-        builder
-            .append(&name.catalog, &name.schema, &name.table, flight_type(table_type), &columns)
-            .map_err(broken)?;
+        builder.append(&name.catalog, &name.schema, &name.table, flight_type(table_type), &columns).map_err(broken)?;
     }
     builder.build().map_err(broken)
 }

@@ -64,7 +64,8 @@ fn every_key_that_the_specification_knows_has_a_value() {
     let data = metadata();
     let all = sql_info::answer(&data.sql_info, &[]).unwrap();
     let known: BTreeSet<u32> = all.column(0).as_primitive::<UInt32Type>().values().iter().copied().collect();
-    let wanted: BTreeSet<u32> = (0..2_000_i32).filter_map(|id| SqlInfo::try_from(id).ok()).map(|key| key as u32).collect();
+    let wanted: BTreeSet<u32> =
+        (0..2_000_i32).filter_map(|id| SqlInfo::try_from(id).ok()).map(|key| key as u32).collect();
     assert!(wanted.len() > 80, "the range above no longer covers the keys");
     assert_eq!(known, wanted);
     assert_eq!(all.schema(), data.schema(&Command::CommandGetSqlInfo(CommandGetSqlInfo::default())).unwrap());

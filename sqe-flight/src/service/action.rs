@@ -15,7 +15,7 @@ use sqe_core::{Error, Result, engine::StatementKind};
 
 use super::{command, no_transaction};
 use crate::{
-    edge::{Views, ipc_bytes},
+    edge::{Views, declare, ipc_bytes},
     protocol::{
         self, CloseSessionResult, CloseStatus, GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue,
         SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult,
@@ -123,7 +123,7 @@ impl FlightSqlServer {
             StatementKind::Query => ipc_bytes(&prepared.declared)?,
             _ => Bytes::new(),
         };
-        let parameter_schema = ipc_bytes(&prepared.parameters)?;
+        let parameter_schema = ipc_bytes(&declare(&prepared.parameters, session.views()))?;
         let handle = session.prepare(prepared, &self.settings)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.to_vec().into(),
@@ -135,7 +135,8 @@ impl FlightSqlServer {
 
 fn cancel(session: &FlightSession, info: Option<FlightInfo>) -> Result<()> {
     let endpoint = info.and_then(|info| info.endpoint.into_iter().next());
-    let ticket = endpoint.and_then(|endpoint| endpoint.ticket).ok_or_else(|| Error::invalid("the info has no ticket"))?;
+    let ticket =
+        endpoint.and_then(|endpoint| endpoint.ticket).ok_or_else(|| Error::invalid("the info has no ticket"))?;
     match command(&ticket.ticket)? {
         Command::TicketStatementQuery(query) => session.cancel(&query.statement_handle),
         _ => Err(Error::not_found("there is nothing to cancel: this is no query")),

@@ -66,7 +66,9 @@ fn not_offered(command: &Command) -> Error {
 /// Refuses a transaction's id: no transaction can have begun.
 fn no_transaction(id: Option<&Bytes>) -> Result<()> {
     match id {
-        Some(id) if !id.is_empty() => Err(Error::unsupported("transactions are not offered; each statement is its own")),
+        Some(id) if !id.is_empty() => {
+            Err(Error::unsupported("transactions are not offered; each statement is its own"))
+        }
         _ => Ok(()),
     }
 }
@@ -92,7 +94,10 @@ impl FlightSqlServer {
     /// may fetch again.
     fn info(&self, descriptor: FlightDescriptor, schema: Bytes, ticket: Vec<u8>) -> FlightInfo {
         let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
-        FlightInfo { schema, ..FlightInfo::new().with_descriptor(descriptor).with_endpoint(endpoint).with_ordered(true) }
+        FlightInfo {
+            schema,
+            ..FlightInfo::new().with_descriptor(descriptor).with_endpoint(endpoint).with_ordered(true)
+        }
     }
 
     async fn flight_info(&self, session: &FlightSession, descriptor: FlightDescriptor) -> Result<FlightInfo> {
@@ -105,7 +110,9 @@ impl FlightSqlServer {
         let pending = self.answer(session, command).await?;
         let schema = ipc_bytes(&pending.declared)?;
         let records = match &pending.answer {
-            Answer::Done(batches) => batches.iter().map(|batch| batch.num_rows()).sum::<usize>().try_into().unwrap_or(-1),
+            Answer::Done(batches) => {
+                batches.iter().map(|batch| batch.num_rows()).sum::<usize>().try_into().unwrap_or(-1)
+            }
             Answer::Planned(_) => -1,
         };
         let handle = session.keep(pending, &self.settings)?;

@@ -38,9 +38,8 @@ impl FlightSqlServer {
             }
             Command::CommandPreparedStatementUpdate(update) => {
                 let prepared = session.prepared(&update.prepared_statement_handle)?;
-                let expected = prepared.parameters.fields().len();
                 let bound = match bind::read(messages, limit).await? {
-                    Some(batches) => Some(Arc::new(Parameters::arrange(batches, expected)?)),
+                    Some(batches) => Some(Arc::new(Parameters::arrange(batches, &prepared.parameters)?)),
                     None => prepared.bound.lock().clone(),
                 };
                 let record_count = self.update_prepared(session, &prepared, bound.as_deref()).await?;
@@ -49,7 +48,7 @@ impl FlightSqlServer {
             Command::CommandPreparedStatementQuery(query) => {
                 let prepared = session.prepared(&query.prepared_statement_handle)?;
                 let batches = bind::read(messages, limit).await?.unwrap_or_default();
-                let parameters = Parameters::arrange(batches, prepared.parameters.fields().len())?;
+                let parameters = Parameters::arrange(batches, &prepared.parameters)?;
                 *prepared.bound.lock() = Some(Arc::new(parameters));
                 DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) }
                     .encode_to_vec()

@@ -119,14 +119,15 @@ impl FlightSqlServer {
         let (mut total, rows) = (0, bound.len());
         for (done, row) in bound.rows().enumerate() {
             // Statements are not joined by a transaction: the person must know what happened already.
-            total += self.update(session, statement.clone().with_parameters(row)).await.map_err(|error| match done {
-                0 => error,
-                _ => Error::new(
-                    error.kind(),
-                    format!("{} (row {} of {rows}; the {done} rows before it are done)", error.message(), done + 1),
-                )
-                .with_source(error),
-            })?;
+            total +=
+                self.update(session, statement.clone().with_parameters(row)).await.map_err(|error| match done {
+                    0 => error,
+                    _ => Error::new(
+                        error.kind(),
+                        format!("{} (row {} of {rows}; the {done} rows before it are done)", error.message(), done + 1),
+                    )
+                    .with_source(error),
+                })?;
         }
         Ok(total)
     }
@@ -136,7 +137,7 @@ impl FlightSqlServer {
         let shape = session.engine.describe(self.admit(&sql)?).await?;
         Ok(Prepared {
             declared: declare(&shape.schema, session.views()),
-            parameters: declare(&shape.parameters, session.views()),
+            parameters: shape.parameters,
             kind: shape.kind,
             sql,
             bound: Default::default(),

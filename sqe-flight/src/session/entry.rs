@@ -49,7 +49,7 @@ pub(crate) struct Prepared {
     pub(crate) sql: String,
     /// The schema of its rows as the client was told it.
     pub(crate) declared: SchemaRef,
-    /// Its parameters as the client was told them.
+    /// Its parameters as the engine wants them.
     pub(crate) parameters: SchemaRef,
     /// Whether it reads or changes.
     pub(crate) kind: StatementKind,
@@ -168,9 +168,8 @@ impl FlightSession {
     /// # Errors
     /// `NotFound` if this session has no such ticket: never had, redeemed already, or too late.
     pub(crate) fn redeem(&self, handle: &[u8], settings: &Settings) -> Result<(Handle, Pending)> {
-        let unknown = || {
-            Error::not_found("this ticket is unknown here: used already, too old, or of another session; ask again")
-        };
+        let unknown =
+            || Error::not_found("this ticket is unknown here: used already, too old, or of another session; ask again");
         let handle = Handle::try_from(handle).map_err(|_| unknown())?;
         let pending = self.tickets.lock().remove(&handle).ok_or_else(unknown)?;
         if pending.since.elapsed() >= settings.ticket_ttl {

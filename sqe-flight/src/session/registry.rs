@@ -8,9 +8,7 @@ use std::{
 
 use base64::{Engine as _, alphabet, engine::DecodePaddingMode, engine::GeneralPurpose, engine::GeneralPurposeConfig};
 use parking_lot::Mutex;
-use sqe_core::{
-    Credentials, Engine, Error, ErrorKind, Result, Secret, audit::ClientInfo, engine::SessionOptions,
-};
+use sqe_core::{Credentials, Engine, Error, ErrorKind, Result, Secret, audit::ClientInfo, engine::SessionOptions};
 use tonic::metadata::MetadataMap;
 
 use super::entry::FlightSession;
@@ -127,7 +125,9 @@ impl Sessions {
         let session = all.get(key)?;
         if !session.is_current(&self.settings) || session.idle() >= self.settings.session_idle_timeout {
             // A stream that began in time may end; nothing new begins.
-            if Arc::strong_count(session) == 1 && let Some(session) = all.remove(key) {
+            if Arc::strong_count(session) == 1
+                && let Some(session) = all.remove(key)
+            {
                 session.close();
             }
             return None;

@@ -1,7 +1,9 @@
 //! An immutable set of accepted policies.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use cedar_policy::{PolicySet, Schema};
 use parking_lot::Mutex;
@@ -24,7 +26,7 @@ pub(super) struct Bundle {
     snapshot: String,
     entries: Vec<Entry>,
     schema: serde_json::Value,
-    schemas: Mutex<HashMap<Vec<(String, &'static str)>, Arc<Schema>>>,
+    schemas: Mutex<HashMap<RowTypes, Arc<Schema>>>,
     decisions: Cache,
 }
 
@@ -77,17 +79,16 @@ impl Bundle {
     }
 
     /// The schema in which a table's rows have its columns as attributes.
-    pub(super) fn schema_for(&self, types: &RowTypes) -> Result<Arc<Schema>> {
-        let key = types.key();
-        if let Some(known) = self.schemas.lock().get(&key) {
+    pub(super) fn schema_for(&self, types: RowTypes) -> Result<Arc<Schema>> {
+        if let Some(known) = self.schemas.lock().get(&types) {
             return Ok(Arc::clone(known));
         }
-        let schema = Arc::new(rows::with_row(&self.schema, types)?);
+        let schema = Arc::new(rows::with_row(&self.schema, &types)?);
         let mut schemas = self.schemas.lock();
         if schemas.len() >= SCHEMAS {
             schemas.clear();
         }
-        schemas.insert(key, Arc::clone(&schema));
+        schemas.insert(types, Arc::clone(&schema));
         Ok(schema)
     }
 }

@@ -99,18 +99,17 @@ impl<'a> Question<'a> {
         let plain = set_of(plain)?;
         let table = self.judge("select", &self.world.resource, &plain)?;
         let any_row = self.judge("select", row, &plain)?;
-        let mut policies = BTreeSet::new();
-        let whole = lent || !table.permits.is_empty();
-        if !lent && !(table.forbids.is_empty() && any_row.forbids.is_empty()) {
-            return Ok(Err(Refusal(table.forbids.into_iter().chain(any_row.forbids).collect())));
+        let mut policies: BTreeSet<_> = table.forbids.into_iter().chain(any_row.forbids).collect();
+        let forbidden = !policies.is_empty();
+        if forbidden && !lent {
+            return Ok(Err(Refusal(policies)));
         }
-        policies.extend(table.permits);
-        policies.extend(any_row.permits.iter().cloned());
-
+        let whole = lent || !table.permits.is_empty();
         let every_row = whole || !any_row.permits.is_empty();
-        let never = !(table.forbids.is_empty() && any_row.forbids.is_empty());
+        policies.extend(table.permits);
+        policies.extend(any_row.permits);
         let filter = match self.rows(row, every_row, about_rows, &mut policies)? {
-            Ok(_) if never => RowPredicate::never(),
+            Ok(_) if forbidden => RowPredicate::never(),
             Ok(filter) => filter,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -170,7 +169,7 @@ impl<'a> Question<'a> {
             return Ok(Ok(if every_row { rows::always() } else { RowPredicate::never() }));
         }
         let columns: Vec<_> = self.world.columns.iter().map(|(_, column)| column.clone()).collect();
-        let schema = self.bundle.schema_for(&RowTypes::of(&columns))?;
+        let schema = self.bundle.schema_for(RowTypes::of(&columns))?;
         let known = self.world.partial(self.person, row, &schema)?;
         let request = PartialRequest::new(
             PartialEntityUid::from_concrete(self.person.uid.clone()),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use cedar_policy::{
-    Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+    Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator,
     pst::{self, Clause},
 };
 use miette::Diagnostic as _;
@@ -141,7 +141,7 @@ fn accept(
     });
     if about_rows {
         match about(clauses) {
-            Ok(types) => reasons.extend(validate(&Validator::new(completed(schema, &types)?), &alone)),
+            Ok(types) => reasons.extend(validate(&Validator::new(rows::with_row(schema, &types)?), &alone)),
             Err(reason) => reasons.push(reason),
         }
     } else {
@@ -167,10 +167,6 @@ fn accept(
 fn about(clauses: &[Clause]) -> Result<rows::RowTypes, String> {
     rows::admit(clauses)?;
     rows::infer(clauses)
-}
-
-fn completed(schema: &serde_json::Value, types: &rows::RowTypes) -> Result<Schema> {
-    rows::with_row(schema, types)
 }
 
 /// Cedar's own strict validation. Its warnings count too: a policy that can never apply protects nothing.

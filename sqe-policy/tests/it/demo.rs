@@ -125,7 +125,12 @@ fn a_decision_names_the_policies_and_the_snapshot_behind_it() {
     let decision = decide(&demo, &alice(), Action::Select, Resource::Table(customer()));
     assert_eq!(
         decision.policies,
-        ["analysts-read-tpch", "analysts-see-building-customers", "analysts-see-four-digits", "analysts-see-no-balance"]
+        [
+            "analysts-read-tpch",
+            "analysts-see-building-customers",
+            "analysts-see-four-digits",
+            "analysts-see-no-balance"
+        ]
     );
     assert_eq!(decision.snapshot, demo.snapshot());
     let supplier = table("lake", "tpch", "supplier", &[]);

@@ -1,5 +1,7 @@
 //! Policies as people write them, against the decisions that come out.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 mod conformance;
 mod demo;
 mod differential;

@@ -28,10 +28,7 @@ pub(crate) fn mallory() -> Identity {
 
 /// A table whose columns have the field ids 1, 2, 3, …, all of them nullable.
 pub(crate) fn table(catalog: &str, schema: &str, name: &str, columns: &[(&str, ColumnType)]) -> TableFacts {
-    let columns = (1..)
-        .zip(columns)
-        .map(|(id, (name, ty))| Column::new(FieldId(id), *name, *ty, true))
-        .collect();
+    let columns = (1..).zip(columns).map(|(id, (name, ty))| Column::new(FieldId(id), *name, *ty, true)).collect();
     let uuid = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{catalog}.{schema}.{name}").as_bytes());
     TableFacts::new(TableId::new(TableName::new(catalog, schema, name), uuid), columns)
 }

@@ -14,10 +14,7 @@ const PREFIX: &str = "SQE__";
 ///
 /// # Errors
 /// The file cannot be read or is not TOML, a key is unknown, a value does not fit, or the profile refuses it.
-pub(crate) fn load(
-    path: &Path,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<Config, ConfigError> {
+pub(crate) fn load(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError(format!("cannot read the configuration {}: {error}", path.display())))?;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -204,8 +201,7 @@ mod tests {
 
     #[test]
     fn who_names_no_profile_gets_the_strict_one() {
-        let ConfigError(problem) =
-            parse(&GOOD.replace("profile = \"dev\"", ""), [], Path::new("")).unwrap_err();
+        let ConfigError(problem) = parse(&GOOD.replace("profile = \"dev\"", ""), [], Path::new("")).unwrap_err();
         assert!(problem.contains("production"), "{problem}");
         assert_eq!(with(&[]).unwrap().server.profile, Profile::Dev);
     }

@@ -26,8 +26,11 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         }
     }
     let keeps_files = |(_, catalog): &(&String, &CatalogConfig)| matches!(catalog, CatalogConfig::Sql { .. });
-    if let (CredentialsConfig::None, Some((name, _))) = (&config.credentials, config.catalogs.iter().find(keeps_files)) {
-        return refuse(format!("catalog {name} keeps files and nobody may reach them; set [credentials] kind = \"local\""));
+    if let (CredentialsConfig::None, Some((name, _))) = (&config.credentials, config.catalogs.iter().find(keeps_files))
+    {
+        return refuse(format!(
+            "catalog {name} keeps files and nobody may reach them; set [credentials] kind = \"local\""
+        ));
     }
     match config.server.profile {
         Profile::Dev => Ok(()),

@@ -32,7 +32,9 @@ pub(super) fn write(folder: &Path, uri: &str, tokens: &BTreeMap<&'static str, Se
         file.sync_all()?;
         std::fs::rename(&draft, &path)
     };
-    written().inspect_err(|_| _ = std::fs::remove_file(&draft)).with_context(|| format!("cannot write {}", path.display()))
+    written()
+        .inspect_err(|_| _ = std::fs::remove_file(&draft))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

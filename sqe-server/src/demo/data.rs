@@ -13,12 +13,13 @@ use sqe_core::{
 use super::people;
 
 const CATALOG: &str = "lake";
-const SCHEMA: &str = "tpch";
+/// The schema of the data.
+pub(crate) const SCHEMA: &str = "tpch";
 const SCRATCH: &str = "scratch";
 
 /// Makes the schemas and tables that are not there. Each table appears with all of its rows or not at all, so a load
 /// that was interrupted goes on where it stopped.
-pub(super) async fn load(engine: &Engine, issuer: &DevIssuer, scale: f64) -> Result<()> {
+pub(crate) async fn load(engine: &Engine, issuer: &DevIssuer, scale: f64) -> Result<()> {
     let credentials = Credentials::Bearer(people::steward(issuer)?);
     let options = SessionOptions::new(ClientInfo::new("local").with_application("sqe demo"));
     let steward = engine.session(&credentials, options).await?;
@@ -38,7 +39,7 @@ pub(super) async fn load(engine: &Engine, issuer: &DevIssuer, scale: f64) -> Res
         if loaded == 0 {
             println!("loading TPC-H at scale {scale} …");
         }
-        let rows = steward.ingest(Ingest::create(name), data::stream(table, scale)).await;
+        let rows = steward.ingest(Ingest::create(name), views(data::stream(table, scale))).await;
         loaded += rows.with_context(|| format!("cannot load {table}"))?;
     }
     match loaded {
@@ -56,4 +57,35 @@ async fn run(session: &Session, sql: &str) -> Result<()> {
         Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+// TEMPORARY
+fn views(rows: datafusion::execution::SendableRecordBatchStream) -> datafusion::execution::SendableRecordBatchStream {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use futures::StreamExt;
+    let schema = rows.schema();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|f| {
+            if f.data_type() == &DataType::Utf8 {
+                f.as_ref().clone().with_data_type(DataType::Utf8View)
+            } else {
+                f.as_ref().clone()
+            }
+        })
+        .collect();
+    let target = std::sync::Arc::new(Schema::new(fields));
+    let to = std::sync::Arc::clone(&target);
+    let cast = rows.map(move |batch| {
+        let batch = batch?;
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(to.fields())
+            .map(|(c, f)| arrow::compute::cast(c, f.data_type()))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(arrow::record_batch::RecordBatch::try_new(std::sync::Arc::clone(&to), columns)?)
+    });
+    Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(target, cast))
 }

@@ -2,9 +2,9 @@
 //! TPC-H data, serves it on loopback, and shows by real queries over Flight SQL what three people see.
 
 mod connection;
-mod data;
+pub(crate) mod data;
 mod people;
-mod site;
+pub(crate) mod site;
 mod tour;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -10,10 +10,10 @@ use sqe_core::Secret;
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Name and group of each; a name is also a subject.
-const PEOPLE: [(&str, Option<&str>); 3] = [("alice", Some("analysts")), ("bob", Some("auditors")), ("mallory", None)];
+const PEOPLE: [(&str, Option<&str>); 3] = [("alice", Some("analyst")), ("bob", Some("auditor")), ("mallory", None)];
 
 /// Who loads the data: a person like others, with policies of its own, and on record like others.
-const STEWARD: (&str, Option<&str>) = ("steward", Some("stewards"));
+const STEWARD: (&str, Option<&str>) = ("steward", Some("steward"));
 
 /// A token for each of alice, bob and mallory.
 pub(super) fn tokens(issuer: &DevIssuer) -> Result<BTreeMap<&'static str, Secret>> {

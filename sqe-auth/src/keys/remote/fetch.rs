@@ -1,15 +1,11 @@
 //! One fetch of a key set.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use reqwest::{Client, StatusCode, redirect::Policy};
-use sqe_core::{Error, Result};
+use reqwest::{Client, StatusCode};
+use sqe_core::Result;
 use thiserror::Error as ThisError;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
     super::{
@@ -17,6 +13,7 @@ use super::{
         jwk::{self, BadSet, Refused},
     },
     JwksSettings,
+    client::{address, client},
 };
 
 /// Fetches one URL's keys of one family.
@@ -50,9 +47,8 @@ pub(super) enum Failure {
 impl Fetcher {
     pub(super) fn new(url: &str, family: KeyFamily, settings: &JwksSettings) -> Result<Self> {
         let url = address(url)?;
-        let client = client()
-            .map_err(|error| Error::internal("the client that fetches keys cannot be built").with_source(error))?;
-        let JwksSettings { timeout, max_bytes, max_keys, .. } = *settings;
+        let client = client(settings.root_certificates.as_deref())?;
+        let &JwksSettings { timeout, max_bytes, max_keys, .. } = settings;
         Ok(Self { url, family, client, timeout, max_bytes, max_keys })
     }
 
@@ -112,80 +108,4 @@ fn connection(error: reqwest::Error) -> Failure {
         cause = inner;
     }
     Failure::Connection(cause.to_string())
-}
-
-/// Keys decide who everybody is, so whoever can change them on their way can be anybody: https, or this machine.
-fn address(text: &str) -> Result<Url> {
-    let url = Url::parse(text).map_err(|error| {
-        Error::invalid("the address of the issuer's keys is not a url; configure one that begins with https")
-            .with_source(error)
-    })?;
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(Error::invalid("the address of the issuer's keys has a user, password or fragment; remove it"));
-    }
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback => Ok(url),
-        _ => Err(Error::invalid(
-            "the issuer's keys are fetched over https, or over http from this machine itself; change their address",
-        )),
-    }
-}
-
-/// A client that follows nothing and reads no environment: no redirects, no proxies, no cookies, and the web's root
-/// certificates instead of what happens to be installed. TLS is configured here, so that this crate neither needs nor
-/// sets a process-wide provider.
-fn client() -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let here = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
-    let client = Client::builder()
-        .use_preconfigured_tls(tls)
-        .redirect(Policy::none())
-        .no_proxy()
-        .referer(false)
-        // The name is allowed over http because it is this machine, so no resolver may say otherwise.
-        .resolve_to_addrs("localhost", &here)
-        .user_agent(concat!("sqe-auth/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(client)
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case("https://idp.example/keys", true)]
-    #[case("https://10.0.0.1:8443/keys?tenant=a", true)]
-    #[case("http://127.0.0.1:8080/keys", true)]
-    #[case("http://127.9.9.9/keys", true)]
-    #[case("http://[::1]/keys", true)]
-    #[case("http://localhost/keys", true)]
-    #[case("http://idp.example/keys", false)]
-    #[case("http://localhost.evil.example/keys", false)]
-    #[case("http://127.0.0.1.evil.example/keys", false)]
-    #[case("http://10.0.0.1/keys", false)]
-    #[case("http://0.0.0.0/keys", false)]
-    #[case("http://169.254.169.254/keys", false)]
-    #[case("http://127.0.0.1@evil.example/keys", false)]
-    #[case("https://user:secret@idp.example/keys", false)]
-    #[case("https://idp.example/keys#a", false)]
-    #[case("file:///etc/keys", false)]
-    #[case("ftp://127.0.0.1/keys", false)]
-    #[case("keys", false)]
-    fn keys_come_over_https_or_from_this_machine(#[case] url: &str, #[case] permitted: bool) {
-        assert_eq!(address(url).is_ok(), permitted);
-    }
 }

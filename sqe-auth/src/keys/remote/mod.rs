@@ -1,6 +1,7 @@
 //! Keys that are fetched from their issuer.
 
 mod cache;
+mod client;
 mod fetch;
 
 use std::{sync::Arc, time::Duration, time::Instant};
@@ -40,6 +41,9 @@ pub struct JwksSettings {
     pub max_bytes: usize,
     /// The most keys that an answer may hold, usable or not. 100.
     pub max_keys: usize,
+    /// Certificates in PEM, to one of which the server's certificate must lead, and to no others: an issuer inside an
+    /// organisation often has that organisation's own. `None`: the roots of the web, as Mozilla lists them.
+    pub root_certificates: Option<String>,
 }
 
 impl Default for JwksSettings {
@@ -52,6 +56,7 @@ impl Default for JwksSettings {
             timeout: Duration::from_secs(5),
             max_bytes: MAX_BYTES,
             max_keys: MAX_KEYS,
+            root_certificates: None,
         }
     }
 }

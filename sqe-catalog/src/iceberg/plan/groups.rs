@@ -40,43 +40,48 @@ fn whole(mut files: Vec<Sized>, partitions: usize) -> Vec<FileGroup> {
     groups.into_iter().map(|(_, files)| FileGroup::new(files)).filter(|group| !group.is_empty()).collect()
 }
 
-/// One pass over all bytes, cut into equal parts.
+/// All files one after the other, cut into equal parts.
 fn cut(files: Vec<Sized>, partitions: usize, total: u64) -> Vec<FileGroup> {
-    let share = total.div_ceil(partitions as u64).max(1);
-    let mut groups = vec![Vec::new()];
-    let mut room = share;
+    let parts = partitions as u64;
+    let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new()];
+    // The next cut, as a number of parts before it, and where the current file starts among all bytes.
+    let (mut next, mut base) = (1, 0_u64);
     for Sized { file, splits } in files {
         let size = file.object_meta.size;
         let mut start = 0;
-        while start < size {
-            if room == 0 && groups.len() < partitions {
+        loop {
+            let wanted = u64::try_from(u128::from(total) * u128::from(next) / u128::from(parts)).unwrap_or(total);
+            let end = match wanted.checked_sub(base) {
+                Some(wanted) if next < parts && wanted < size => nearest(&splits, wanted, size).max(start),
+                _ => size,
+            };
+            if end > start {
+                let piece = if start == 0 && end == size { file.clone() } else { ranged(&file, start, end) };
+                if let Some(group) = groups.last_mut() {
+                    group.push(piece);
+                }
+            }
+            if next < parts && wanted.saturating_sub(base) < size {
+                next += 1;
                 groups.push(Vec::new());
-                room = share;
+                start = end;
+            } else {
+                break;
             }
-            let last = groups.len() >= partitions;
-            let end = if last || size - start <= room { size } else { nearest(&splits, start, start + room, size) };
-            room = room.saturating_sub(end - start);
-            // What is left of a group after a cut at a row group is not worth another piece.
-            if end < size {
-                room = 0;
-            }
-            let piece = if start == 0 && end == size { file.clone() } else { ranged(&file, start, end) };
-            if let Some(group) = groups.last_mut() {
-                group.push(piece);
-            }
-            start = end;
         }
+        base = base.saturating_add(size);
     }
     groups.into_iter().filter(|group| !group.is_empty()).map(FileGroup::new).collect()
 }
 
-/// The start of a row group nearest to `wanted`, strictly within (`start`, `size`); `wanted` itself if none is known.
-fn nearest(splits: &[u64], start: u64, wanted: u64, size: u64) -> u64 {
+/// The start of a row group, or an end of the file, nearest to `wanted`; `wanted` itself if no row group is known.
+fn nearest(splits: &[u64], wanted: u64, size: u64) -> u64 {
     if splits.is_empty() {
         return wanted;
     }
-    let inside = splits.iter().copied().filter(|split| *split > start.max(4) && *split < size);
-    inside.min_by_key(|split| split.abs_diff(wanted)).unwrap_or(size)
+    // The first row group starts behind the magic bytes; a range that starts there starts at the file's.
+    let inside = splits.iter().copied().skip(1).filter(|split| *split < size);
+    inside.chain([0, size]).min_by_key(|cut| cut.abs_diff(wanted)).unwrap_or(wanted)
 }
 
 fn ranged(file: &PartitionedFile, start: u64, end: u64) -> PartitionedFile {

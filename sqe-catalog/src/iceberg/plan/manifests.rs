@@ -64,8 +64,10 @@ pub(crate) async fn live(
         let mut kept = pruner.manifests(&manifests, spec).into_iter();
         manifests.retain(|_| kept.next().unwrap_or(true));
     }
-    let loaded: Vec<Vec<Live>> =
-        stream::iter(&manifests).map(|manifest| files(manifest, io, pruner)).buffered(CONCURRENT).try_collect().await?;
+    // Made before they are streamed: a closure over references inside of the stream would not be general enough for the
+    // `Send` futures of the catalog's trait.
+    let loading: Vec<_> = manifests.iter().map(|manifest| files(manifest, io, pruner)).collect();
+    let loaded: Vec<Vec<Live>> = stream::iter(loading).buffered(CONCURRENT).try_collect().await?;
     Ok(loaded.into_iter().flatten().collect())
 }
 

@@ -19,10 +19,9 @@ use datafusion::{
         pruning::PruningStatistics,
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
-    logical_expr::Expr,
+    logical_expr::{Expr, utils::split_conjunction},
     physical_expr::{
-        PhysicalExpr,
-        conjunction, utils::collect_columns,
+        PhysicalExpr, utils::collect_columns,
     },
     physical_optimizer::pruning::PruningPredicate,
 };
@@ -36,7 +35,8 @@ use super::{ranges, scalar};
 /// The filters of a scan in the form that prunes, and the columns that they look at.
 #[derive(Debug)]
 pub(crate) struct Pruner {
-    predicate: PruningPredicate,
+    /// One for each conjunct: one that cannot be evaluated leaves the others alone.
+    predicates: Vec<PruningPredicate>,
     columns: Vec<Watched>,
     schema: SchemaRef,
 }
@@ -82,11 +82,9 @@ impl Pruner {
         // A filter that cannot be used is left out: filters only ever narrow.
         let usable: Vec<Arc<dyn PhysicalExpr>> = filters
             .iter()
-            .filter_map(|filter| state.create_physical_expr(unqualified(filter)?, &bound).ok())
+            .flat_map(split_conjunction)
+            .filter_map(|filter| state.create_physical_expr(prepared(filter)?, &bound).ok())
             .collect();
-        if usable.is_empty() {
-            return None;
-        }
         let positions: BTreeSet<usize> =
             usable.iter().flat_map(collect_columns).map(|column| column.index()).collect();
         let columns = positions
@@ -98,8 +96,12 @@ impl Pruner {
                 Some(Watched { position, field_id, ty: field.data_type().clone(), source })
             })
             .collect();
-        let predicate = PruningPredicate::try_new(conjunction(usable), Arc::clone(schema)).ok()?;
-        (!predicate.always_true()).then(|| Self { predicate, columns, schema: Arc::clone(schema) })
+        let predicates: Vec<_> = usable
+            .into_iter()
+            .filter_map(|filter| PruningPredicate::try_new(filter, Arc::clone(schema)).ok())
+            .filter(|predicate| !predicate.always_true())
+            .collect();
+        (!predicates.is_empty()).then(|| Self { predicates, columns, schema: Arc::clone(schema) })
     }
 
     /// Which of the manifests may hold rows that satisfy the filters. `spec` finds a manifest's partition spec.
@@ -132,14 +134,19 @@ impl Pruner {
     }
 
     fn prune(&self, containers: &Containers) -> Vec<bool> {
-        let keep_all = || vec![true; containers.rows.len()];
-        if containers.rows.is_empty() {
-            return Vec::new();
+        let mut kept = vec![true; containers.rows.len()];
+        if kept.is_empty() {
+            return kept;
         }
-        match self.predicate.prune(containers) {
-            Ok(kept) if kept.len() == containers.rows.len() => kept,
-            _ => keep_all(),
+        for predicate in &self.predicates {
+            match predicate.prune(containers) {
+                Ok(found) if found.len() == kept.len() => {
+                    kept.iter_mut().zip(found).for_each(|(kept, found)| *kept &= found);
+                }
+                _ => {}
+            }
         }
+        kept
     }
 
     /// What a manifest's partition summaries say. Fields of the spec whose column is gone from the table say nothing.
@@ -324,9 +331,10 @@ impl Bucket {
     }
 }
 
-/// The filter with plain column names: the table stands alone here.
-fn unqualified(filter: &Expr) -> Option<Expr> {
-    filter
+/// The filter with plain column names, the table stands alone here; and prefixes as ranges: DataFusion's pruning of
+/// `LIKE` compares with text that is no view, which fails for columns of views.
+fn prepared(filter: &Expr) -> Option<Expr> {
+    let plain = filter
         .clone()
         .transform(|expr| match expr {
             Expr::Column(column) if column.relation.is_some() => {
@@ -335,7 +343,26 @@ fn unqualified(filter: &Expr) -> Option<Expr> {
             other => Ok(Transformed::no(other)),
         })
         .data()
-        .ok()
+        .ok()?;
+    Some(prefix_range(&plain).unwrap_or(plain))
+}
+
+/// `column LIKE 'abc%'` as `column >= 'abc' AND column < 'abd'`, which holds for at least the same rows.
+fn prefix_range(filter: &Expr) -> Option<Expr> {
+    let Expr::Like(like) = filter else { return None };
+    let (Expr::Column(_), Expr::Literal(pattern, _)) = (like.expr.as_ref(), like.pattern.as_ref()) else { return None };
+    let pattern = pattern.try_as_str().flatten()?;
+    let prefix = pattern.split(['%', '_']).next().filter(|prefix| !prefix.is_empty())?;
+    if like.negated || like.case_insensitive || like.escape_char.is_some() || pattern.contains('\\') {
+        return None;
+    }
+    let text = |text: String| Expr::Literal(ScalarValue::Utf8View(Some(text)), None);
+    let column = like.expr.as_ref().clone();
+    let low = column.clone().gt_eq(text(prefix.to_owned()));
+    Some(match ranges::above(prefix) {
+        Some(above) => low.and(column.lt(text(above))),
+        None => low,
+    })
 }
 
 pub(crate) fn is_float(ty: &DataType) -> bool {

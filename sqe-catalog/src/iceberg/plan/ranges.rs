@@ -113,7 +113,7 @@ fn before(value: &ScalarValue) -> Option<ScalarValue> {
 }
 
 /// A text that sorts above every text that starts with `prefix`.
-fn above(prefix: &str) -> Option<String> {
+pub(crate) fn above(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
         // The code points of surrogates are no characters.

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 pub use settings::FileSettings;
 pub use sink::WriteExec;
+pub(crate) use statement::Destination;
 pub use statement::IcebergWrite;
 
 use super::{error::from_store, io::store_path, schema};
@@ -145,5 +146,3 @@ pub(crate) fn data_folder(metadata: &TableMetadata) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests;

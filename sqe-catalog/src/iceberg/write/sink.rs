@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use arrow::{
+    compute::{CastOptions, cast_with_options},
+    datatypes::SchemaRef,
+    record_batch::RecordBatch,
+};
 use datafusion::{
     common::{DataFusionError, Result as PlanResult, plan_err},
     execution::{SendableRecordBatchStream, TaskContext, object_store::ObjectStoreUrl},
@@ -19,6 +23,7 @@ use object_store::ObjectStore;
 use sqe_core::{Error, Result};
 
 use super::{WriteSpec, fanout::Fanout, staged};
+use crate::iceberg::schema::stored_alike;
 
 /// Writes the rows of its input to new data files, one task a partition, and emits a description of each file.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ impl WriteExec {
             )));
         }
         for (given, wanted) in given.fields().iter().zip(schema.fields()) {
-            if !given.data_type().equals_datatype(wanted.data_type()) {
+            if !stored_alike(given.data_type(), wanted.data_type()) {
                 return Err(Error::invalid(format!(
                     "column {:?} has the type {} and {} is given",
                     wanted.name(),
@@ -169,10 +174,10 @@ fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         }
     }
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
-        // Nested fields' names and metadata may differ; the cast changes no value.
+        // Layout, nested fields' names and their metadata may differ; the cast changes no value.
         match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),
-            false => arrow::compute::cast(column, field.data_type()),
+            false => cast_with_options(column, field.data_type(), &CastOptions { safe: false, ..CastOptions::default() }),
         }
     });
     let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;

@@ -8,11 +8,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use iceberg::spec::TableMetadata;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use sqe_core::{
-    Error, Result,
-    catalog::{StoreRef, TableWrite},
-    govern::WriteGrant,
-};
+use sqe_core::{Error, QueryId, Result, catalog::TableWrite};
 
 use super::WriteSpec;
 use crate::iceberg::{
@@ -27,11 +23,13 @@ enum Target {
     Create,
 }
 
-/// How far the commit got. Files may be removed only as long as it is certain that no snapshot refers to them.
+/// Whose the written files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
+    /// This statement's, which removes them unless it commits.
     Open,
-    Kept,
+    /// The commit's, or nobody's any more.
+    Settled,
 }
 
 /// One statement's write to an Iceberg table.
@@ -47,49 +45,62 @@ pub struct IcebergWrite {
     fate: Mutex<Fate>,
 }
 
+/// The writable store of a statement's lease.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    /// The store itself, for the commit.
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// The URL under which the query's registry holds it, for the machines that write.
+    pub(crate) url: String,
+}
+
 impl IcebergWrite {
-    /// Rows for a table with this metadata.
+    /// Rows for a table with this metadata. Whoever calls this saw the grant for it.
     ///
     /// # Errors
     /// As [`WriteSpec::try_new`].
-    pub fn append(
+    pub(crate) fn append(
         metadata: TableMetadata,
         client: Arc<dyn CommitClient>,
-        store: &StoreRef,
-        grant: &WriteGrant,
+        destination: Destination,
+        query: QueryId,
     ) -> Result<Self> {
-        Self::new(Target::Append, metadata, client, store, grant)
+        Self::new(Target::Append, metadata, client, destination, query)
     }
 
-    /// Rows for a table that this metadata describes and that the commit creates.
+    /// Rows for a table that this metadata describes and that the commit creates. Whoever calls this saw the grant for it.
     ///
     /// # Errors
     /// As [`WriteSpec::try_new`].
-    pub fn create(
+    pub(crate) fn create(
         metadata: TableMetadata,
         client: Arc<dyn CommitClient>,
-        store: &StoreRef,
-        grant: &WriteGrant,
+        destination: Destination,
+        query: QueryId,
     ) -> Result<Self> {
-        Self::new(Target::Create, metadata, client, store, grant)
+        Self::new(Target::Create, metadata, client, destination, query)
     }
 
     fn new(
         target: Target,
         metadata: TableMetadata,
         client: Arc<dyn CommitClient>,
-        store: &StoreRef,
-        grant: &WriteGrant,
+        Destination { store, url }: Destination,
+        query: QueryId,
     ) -> Result<Self> {
-        let spec = WriteSpec::try_new(&metadata, store.url.as_str())?;
+        let spec = WriteSpec::try_new(&metadata, &url)?;
         let schema = spec.arrow_schema()?;
         let summary = HashMap::from([
             ("engine-name".to_owned(), "sqe".to_owned()),
             ("engine-version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("sqe.query-id".to_owned(), grant.query().to_string()),
+            ("sqe.query-id".to_owned(), query.to_string()),
         ]);
-        let (store, fate) = (Arc::clone(&store.store), Mutex::new(Fate::Open));
-        Ok(Self { target, metadata, spec, schema, store, client, summary, fate })
+        Ok(Self { target, metadata, spec, schema, store, client, summary, fate: Mutex::new(Fate::Open) })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn spec(&self) -> &WriteSpec {
+        &self.spec
     }
 
     async fn try_commit(&self, append_files: Append) -> Result<(), CommitFailure> {
@@ -119,8 +130,8 @@ impl TableWrite for IcebergWrite {
         let rows = files.iter().map(|file| file.record_count()).sum();
         // INVARIANT: from here on files stay unless it is certain that the commit is not in effect; a caller that goes
         // away in the middle leaves it open, which is not certain.
-        if std::mem::replace(&mut *self.fate.lock(), Fate::Kept) == Fate::Kept {
-            return Err(Error::internal("this write was committed before"));
+        if std::mem::replace(&mut *self.fate.lock(), Fate::Settled) == Fate::Settled {
+            return Err(Error::internal("this write was committed or given up before"));
         }
         let change = Append {
             written_for: self.metadata.clone(),
@@ -132,7 +143,7 @@ impl TableWrite for IcebergWrite {
             Ok(()) => Ok(rows),
             Err(failure) => {
                 if failure.certain {
-                    *self.fate.lock() = Fate::Open;
+                    self.spec.remove_files(&self.store).await;
                 }
                 Err(failure.error)
             }
@@ -140,8 +151,21 @@ impl TableWrite for IcebergWrite {
     }
 
     async fn abort(&self, _staged: Vec<RecordBatch>) {
-        if *self.fate.lock() == Fate::Open {
+        if std::mem::replace(&mut *self.fate.lock(), Fate::Settled) == Fate::Open {
             self.spec.remove_files(&self.store).await;
+        }
+    }
+}
+
+/// A statement that was stopped or whose client went away is neither committed nor aborted.
+impl Drop for IcebergWrite {
+    fn drop(&mut self) {
+        if *self.fate.get_mut() == Fate::Settled {
+            return;
+        }
+        let (spec, store) = (self.spec.clone(), Arc::clone(&self.store));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { spec.remove_files(&store).await });
         }
     }
 }

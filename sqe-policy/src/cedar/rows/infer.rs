@@ -36,21 +36,21 @@ impl Uses {
             Expr::UnaryOp { op: UnaryOp::Not, expr } => self.visit(expr, Some(ColumnKind::Boolean)),
             Expr::UnaryOp { expr, .. } => self.visit(expr, None),
             Expr::BinaryOp { op, left, right } => {
-                let operands = match op {
+                let fixed = match op {
                     BinaryOp::And | BinaryOp::Or => Some(ColumnKind::Boolean),
                     BinaryOp::DecimalLessThan
                     | BinaryOp::DecimalLessEq
                     | BinaryOp::DecimalGreater
                     | BinaryOp::DecimalGreaterEq => Some(ColumnKind::Decimal),
-                    BinaryOp::Less | BinaryOp::LessEq | BinaryOp::Greater | BinaryOp::GreaterEq => {
-                        self.kind(left).or_else(|| self.kind(right)).or(Some(ColumnKind::Integer))
-                    }
                     BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul => Some(ColumnKind::Integer),
-                    BinaryOp::Eq | BinaryOp::NotEq | BinaryOp::Contains => self.kind(left).or_else(|| self.kind(right)),
                     _ => None,
                 };
-                self.visit(left, operands)?;
-                self.visit(right, operands)
+                // Each side has the type of the other. Points in time are ordered too, and numbers otherwise.
+                let ordered = matches!(op, BinaryOp::Less | BinaryOp::LessEq | BinaryOp::Greater | BinaryOp::GreaterEq);
+                let otherwise = ordered.then_some(ColumnKind::Integer);
+                let (of_left, of_right) = (self.kind(left), self.kind(right));
+                self.visit(left, fixed.or(of_right).or(of_left).or(otherwise))?;
+                self.visit(right, fixed.or(of_left).or(of_right).or(otherwise))
             }
             Expr::Like { expr, .. } => self.visit(expr, Some(ColumnKind::Text)),
             Expr::IfThenElse { cond, then_expr, else_expr } => {

@@ -18,7 +18,7 @@ use cedar_policy::pst::{Clause, Expr, Literal, Var};
 use sqe_core::ColumnType;
 
 /// What a column is to policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum ColumnKind {
     Boolean,
     Integer,

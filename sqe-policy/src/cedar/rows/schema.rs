@@ -10,17 +10,12 @@ use super::ColumnKind;
 use crate::cedar::SCHEMA;
 
 /// The columns of a table as attributes of its rows.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(in crate::cedar) struct RowTypes(pub(super) BTreeMap<String, ColumnKind>);
 
 impl RowTypes {
     pub(in crate::cedar) fn of(columns: &[Column]) -> Self {
         Self(columns.iter().map(|column| (column.name.clone(), ColumnKind::of(column.ty))).collect())
-    }
-
-    /// A key that two tables share exactly if their rows have the same types.
-    pub(in crate::cedar) fn key(&self) -> Vec<(String, &'static str)> {
-        self.0.iter().map(|(name, kind)| (name.clone(), kind.cedar())).collect()
     }
 }
 

@@ -1,0 +1,6 @@
+mod evolution;
+mod lake;
+mod parts;
+mod python;
+mod random;
+mod wire;

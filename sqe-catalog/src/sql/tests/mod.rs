@@ -1,0 +1,5 @@
+mod bed;
+mod commits;
+mod names;
+mod rows;
+mod storage;

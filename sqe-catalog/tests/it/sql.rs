@@ -1,0 +1,82 @@
+use sqe_core::ErrorKind;
+
+use crate::world::{data_files, rows, session, sql_engine};
+
+#[tokio::test]
+async fn tables_in_files_are_made_filled_queried_and_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let alice = session(&engine, "alice").await;
+    rows(&alice, "CREATE SCHEMA s").await.unwrap();
+    let create = "CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR, price DECIMAL(10, 2), day DATE, at TIMESTAMP(6))";
+    rows(&alice, create).await.unwrap();
+    assert_eq!(rows(&alice, create).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(rows(&alice, "SELECT * FROM t").await.unwrap(), [""; 0]);
+    let insert = "INSERT INTO t VALUES
+        (1, 'ann', 1.50, DATE '2024-01-02', TIMESTAMP '2024-01-02 03:04:05.123456'), (2, NULL, NULL, NULL, NULL)";
+    assert_eq!(rows(&alice, insert).await.unwrap(), ["2"]);
+    assert_eq!(
+        rows(&alice, "SELECT * FROM t").await.unwrap(),
+        ["1|ann|1.50|2024-01-02|2024-01-02T03:04:05.123456", "2|NULL|NULL|NULL|NULL"]
+    );
+    assert_eq!(rows(&alice, "SELECT name FROM t WHERE price > 1").await.unwrap(), ["ann"]);
+    let null = rows(&alice, "INSERT INTO t VALUES (NULL, 'x', NULL, NULL, NULL)").await.unwrap_err();
+    assert_eq!(null.kind(), ErrorKind::InvalidInput, "{null}");
+    assert_eq!(rows(&alice, "SELECT count(*) FROM t").await.unwrap(), ["2"]);
+    assert_eq!(data_files(dir.path()), 1);
+    rows(&alice, "DROP TABLE t").await.unwrap();
+    assert_eq!(rows(&alice, "SELECT * FROM t").await.unwrap_err().kind(), ErrorKind::NotFound);
+    rows(&alice, "DROP SCHEMA s").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_table_made_from_a_query_is_there_with_its_rows_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let alice = session(&engine, "alice").await;
+    rows(&alice, "CREATE SCHEMA s").await.unwrap();
+    let numbers = "SELECT value AS id, 'row ' || value AS name FROM generate_series(1, 1000)";
+    rows(&alice, &format!("CREATE TABLE t PARTITIONED BY (bucket(4, id)) AS {numbers}")).await.unwrap();
+    assert_eq!(rows(&alice, "SELECT count(*), min(id), max(name) FROM t").await.unwrap(), ["1000|1|row 999"]);
+    assert_eq!(rows(&alice, "SELECT name FROM t WHERE id = 77").await.unwrap(), ["row 77"]);
+    assert!(data_files(dir.path()) >= 4);
+    let before = data_files(dir.path());
+    let failing = "CREATE TABLE broken AS SELECT 10 / (id - 500) AS x FROM t";
+    assert!(rows(&alice, failing).await.is_err());
+    assert_eq!(rows(&alice, "SELECT * FROM broken").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(data_files(dir.path()), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_engines_inserting_at_once_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let engines = [sql_engine(dir.path()).await, sql_engine(dir.path()).await];
+    let alice = session(&engines[0], "alice").await;
+    rows(&alice, "CREATE SCHEMA s").await.unwrap();
+    rows(&alice, "CREATE TABLE t (id BIGINT)").await.unwrap();
+    let tasks = (0..8).map(|task| {
+        let engine = engines[task % 2].clone();
+        tokio::spawn(async move {
+            let person = session(&engine, "alice").await;
+            rows(&person, &format!("INSERT INTO t VALUES ({task}), ({})", task + 100)).await
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        assert_eq!(task.await.unwrap().unwrap(), ["2"]);
+    }
+    assert_eq!(rows(&alice, "SELECT count(*), count(DISTINCT id) FROM t").await.unwrap(), ["16|16"]);
+}
+
+#[tokio::test]
+async fn properties_of_the_engine_cannot_be_claimed_and_others_can_be_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let alice = session(&engine, "alice").await;
+    rows(&alice, "CREATE SCHEMA s").await.unwrap();
+    for key in ["sqe.owner.subject", "write.data.path"] {
+        let claim = format!("CREATE TABLE t (id BIGINT) WITH (\"{key}\" = 'file:///x')");
+        assert_eq!(rows(&alice, &claim).await.unwrap_err().kind(), ErrorKind::PermissionDenied, "{key}");
+    }
+    rows(&alice, "CREATE TABLE t (id BIGINT) WITH (\"write.parquet.compression-codec\" = 'snappy')").await.unwrap();
+    assert_eq!(rows(&alice, "INSERT INTO t VALUES (1)").await.unwrap(), ["1"]);
+}

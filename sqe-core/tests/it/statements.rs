@@ -1,0 +1,120 @@
+//! What statements answer.
+
+use std::sync::Arc;
+
+use arrow::{array::Int64Array, record_batch::RecordBatch};
+use sqe_core::{
+    Decision, ErrorKind,
+    engine::{Statement, StatementKind},
+};
+
+use crate::people::{analyst, text_rows, world};
+
+fn row(values: &[i64]) -> RecordBatch {
+    let column = |value: &i64| Arc::new(Int64Array::from(vec![*value])) as arrow::array::ArrayRef;
+    RecordBatch::try_from_iter(values.iter().enumerate().map(|(index, value)| (index.to_string(), column(value)))).unwrap()
+}
+
+#[tokio::test]
+async fn the_announced_schema_is_that_of_the_batches() {
+    let world = world();
+    world.rules.select("alice", "people", analyst());
+    for sql in [
+        "SELECT * FROM people",
+        "SELECT count(*) c, max(phone) FROM people",
+        "SELECT id + 1 AS next, 'x' AS x, NULL AS n FROM people",
+        "SHOW TABLES",
+        "DESCRIBE people",
+        "EXPLAIN SELECT 1",
+    ] {
+        let session = world.session("alice").await;
+        let shape = session.describe(sql).await.unwrap();
+        let planned = session.plan(Statement::new(sql)).await.unwrap();
+        let schema = planned.schema();
+        let names = |schema: &arrow::datatypes::Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        assert_eq!(names(&shape.schema), names(&schema), "{sql}");
+        let stream = planned.run().await.unwrap();
+        assert_eq!(stream.schema(), schema);
+        for batch in stream.collect().await.unwrap() {
+            assert_eq!(batch.schema(), schema, "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_bound_by_position() {
+    let world = world();
+    let session = world.session("root").await;
+    for sql in ["SELECT name FROM people WHERE id = $1", "SELECT name FROM people WHERE id = ?"] {
+        let shape = session.describe(sql).await.unwrap();
+        assert_eq!(shape.parameters.fields().len(), 1, "{sql}");
+        assert_eq!(shape.parameters.field(0).data_type(), &arrow::datatypes::DataType::Int64);
+        let planned = session.plan(Statement::new(sql).with_parameters(row(&[3]))).await.unwrap();
+        let batches = planned.run().await.unwrap().collect().await.unwrap();
+        assert_eq!(batches.iter().flat_map(text_rows).collect::<Vec<_>>(), ["cid"]);
+        assert_eq!(session.plan(Statement::new(sql)).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        let many = Statement::new(sql).with_parameters(row(&[3, 4]));
+        assert_eq!(session.plan(many).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}
+
+#[tokio::test]
+async fn tables_are_created_filled_and_dropped() {
+    let world = world();
+    let run = async |sql: &str| world.rows("alice", sql).await;
+    run("CREATE TABLE scratch.t (a BIGINT NOT NULL, b VARCHAR)").await.unwrap();
+    assert_eq!(run("CREATE TABLE scratch.t (a BIGINT)").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    run("CREATE TABLE IF NOT EXISTS scratch.t (a BIGINT)").await.unwrap();
+    assert_eq!(run("INSERT INTO scratch.t VALUES (1, 'x'), (2, NULL)").await.unwrap(), ["2"]);
+    assert_eq!(run("INSERT INTO scratch.t (a) SELECT 3").await.unwrap(), ["1"]);
+    assert_eq!(run("SELECT a, b FROM scratch.t ORDER BY a").await.unwrap(), ["1|x", "2|NULL", "3|NULL"]);
+    assert_eq!(run("INSERT INTO scratch.t SELECT a + 10, b FROM scratch.t").await.unwrap(), ["3"]);
+    assert_eq!(run("SELECT count(*) FROM scratch.t").await.unwrap(), ["6"]);
+    run("DROP TABLE scratch.t").await.unwrap();
+    assert_eq!(run("SELECT * FROM scratch.t").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(run("DROP TABLE scratch.t").await.unwrap_err().kind(), ErrorKind::NotFound);
+    run("DROP TABLE IF EXISTS scratch.t").await.unwrap();
+    assert_eq!(run("DROP TABLE app.people").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn changes_announce_their_kind_and_answer_with_a_count() {
+    let world = world();
+    let session = world.session("root").await;
+    let insert = "INSERT INTO orders VALUES (9, 9, 1.5)";
+    assert_eq!(session.describe(insert).await.unwrap().kind, StatementKind::Update);
+    let planned = session.plan(Statement::new(insert)).await.unwrap();
+    assert_eq!(planned.kind(), StatementKind::Update);
+    drop(planned);
+    assert_eq!(world.rows("root", "SELECT count(*) FROM orders").await.unwrap(), ["5"], "planning changes nothing");
+    assert_eq!(session.describe("CREATE TABLE scratch.x (a INT)").await.unwrap().kind, StatementKind::Definition);
+}
+
+#[tokio::test]
+async fn constants_and_table_functions_need_no_table() {
+    let world = world();
+    assert_eq!(world.rows("mallory", "SELECT 1 + 1, 'a'").await.unwrap(), ["2|a"]);
+    assert_eq!(world.rows("mallory", "SELECT count(*) FROM generate_series(1, 10)").await.unwrap(), ["10"]);
+    assert_eq!(world.rows("mallory", "SELECT * FROM (VALUES (1), (2)) v(a) ORDER BY a").await.unwrap(), ["1", "2"]);
+    let error = world.rows("mallory", "SELECT 1 / 0").await.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::InvalidInput, "division by zero"));
+}
+
+#[tokio::test]
+async fn files_and_settings_cannot_be_reached() {
+    let world = world();
+    for sql in [
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM \"file:///etc/passwd\"",
+        "SELECT * FROM read_parquet('/etc/passwd')",
+        "SELECT * FROM information_schema.df_settings",
+        "SET datafusion.catalog.information_schema = true",
+        "SHOW ALL",
+    ] {
+        let error = world.rows("root", sql).await.unwrap_err();
+        let refused = [ErrorKind::NotFound, ErrorKind::Unsupported, ErrorKind::InvalidInput];
+        assert!(refused.contains(&error.kind()), "{sql}: {error:?}");
+    }
+    world.rules.select("x", "people", Decision::permit());
+    assert_eq!(world.rows("x", "SELECT count(*) FROM people").await.unwrap(), ["6"]);
+}

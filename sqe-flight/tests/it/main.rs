@@ -1,0 +1,13 @@
+//! Flight SQL over loopback, in front of a real engine.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod adbc;
+mod harness;
+mod lake;
+mod limits;
+mod login;
+mod metadata;
+mod people;
+mod prepared;
+mod query;
+mod session;

@@ -1,0 +1,60 @@
+//! Who may log in, and what they may do.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use sqe_core::{
+    Action, Credentials, Decision, Error, Identity, IdentityProvider, PolicyEngine, PolicyRequest, Principal, Resource,
+    Result,
+};
+use std::sync::Arc;
+
+/// Knows tokens and passwords: `alice-token`, `alice` with `alice-password`, and so on. Counts how often it was asked.
+#[derive(Debug, Clone, Default)]
+pub struct People {
+    pub asked: Arc<Mutex<Vec<String>>>,
+    pub ends: Arc<Mutex<BTreeMap<String, DateTime<Utc>>>>,
+}
+
+#[async_trait]
+impl IdentityProvider for People {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
+        let subject = match credentials {
+            Credentials::Bearer(token) => token.expose().split_once("-token").map(|(name, _)| name.to_owned()),
+            Credentials::Basic { username, password } => {
+                (password.expose() == format!("{username}-password")).then(|| username.clone())
+            }
+            _ => None,
+        };
+        self.asked.lock().push(subject.clone().unwrap_or_default());
+        let subject = subject
+            .filter(|subject| ["alice", "bob", "mallory"].contains(&subject.as_str()))
+            .ok_or_else(|| Error::unauthenticated("a reason that nobody may see"))?;
+        let mut identity = Identity::new(Principal::new("test", &subject));
+        identity.expires_at = self.ends.lock().get(&subject).copied();
+        Ok(Some(identity))
+    }
+}
+
+/// bob may do everything; alice too, but may only know of `secret`; mallory may do nothing.
+#[derive(Debug)]
+pub struct Rules;
+
+#[async_trait]
+impl PolicyEngine for Rules {
+    async fn decide(&self, request: &PolicyRequest<'_>) -> Result<Vec<Decision>> {
+        let subject = request.identity.principal.subject.as_str();
+        let decide = |action: Action, resource: &Resource| {
+            let secret = matches!(resource, Resource::Table(table) if table.id.name.table == "secret");
+            let knows = matches!(action, Action::Discover | Action::Describe);
+            match subject {
+                "bob" => Decision::permit(),
+                "alice" if !secret || knows => Decision::permit(),
+                _ => Decision::deny(),
+            }
+        };
+        Ok(request.accesses.iter().map(|access| decide(access.action, &access.resource)).collect())
+    }
+}

@@ -1,0 +1,43 @@
+//! Real clients and independent engines, in Python: the scripts of `testkit/clients` hold the checks.
+
+use std::path::Path;
+
+use sqe_testkit::{process::Sqe, python::Python};
+
+use crate::site::{Demo, binary};
+
+/// Runs a script against the shared demo; it must say that it checked something.
+fn script(name: &str) {
+    let Some(python) = Python::find().unwrap() else { return };
+    let demo = Demo::shared();
+    let said = python.run(name, [demo.folder.as_os_str()]).unwrap();
+    assert!(said.trim_end().ends_with(" checks"), "{said}");
+    println!("{name}: {said}");
+}
+
+#[test]
+fn three_people_see_what_policy_lets_them_see() {
+    script("people.py");
+}
+
+#[test]
+fn adbc_finds_the_protocol_that_it_needs() {
+    script("protocol.py");
+}
+
+#[test]
+fn pyiceberg_reads_what_we_write_and_we_read_what_it_writes() {
+    script("exchange.py");
+}
+
+#[test]
+fn all_queries_of_tpch_have_the_answers_of_duckdb() {
+    let Some(python) = Python::find().unwrap() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, _) = Sqe::demo(binary(), folder.path(), &["--scale", "0.1"], &[]).unwrap();
+    let queries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sqe-bench/src/tpch/queries");
+    // At this scale no query is without an answer.
+    let said = python.run("tpch.py", [folder.path().as_os_str(), queries.as_os_str(), "0.1".as_ref(), "0".as_ref()]).unwrap();
+    assert!(said.trim_end().ends_with(" checks"), "{said}");
+    println!("{said}");
+}

@@ -1,0 +1,9 @@
+//! The binary `sqe`, from outside: as its users, its operators and its enemies meet it.
+
+mod ambient;
+mod clients;
+mod command_line;
+mod configuration;
+mod demo;
+mod durability;
+mod site;
