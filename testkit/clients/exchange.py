@@ -54,7 +54,9 @@ spec = PartitionSpec(
 )
 if catalog.table_exists(("scratch", "theirs")):
     catalog.drop_table(("scratch", "theirs"))
-table = catalog.create_table(("scratch", "theirs"), schema=schema, partition_spec=spec)
+# The creator says whose table it is; the demo's policies let an owner use it.
+owner = {"sqe.owner.issuer": "urn:sqe:development", "sqe.owner.subject": "alice"}
+table = catalog.create_table(("scratch", "theirs"), schema=schema, partition_spec=spec, properties=owner)
 
 
 def rows(start, count):
@@ -110,10 +112,10 @@ for predicate in [
     demo.check(f"{predicate} finds something", len(pushed) > 0)
 
 # And back: SQE appends to PyIceberg's partitioned table.
-demo.rows("bob", f"INSERT INTO {name} (id, region, day, new, added) VALUES (500, 'north', DATE '2025-05-05', 'sqe', 1)")
+demo.rows("alice", f"INSERT INTO {name} (id, region, day, new, added) VALUES (500, 'north', DATE '2025-05-05', 'sqe', 1)")
 table.refresh()
 found = table.scan(row_filter=EqualTo("new", "sqe")).to_arrow().to_pylist()
 demo.equal("a row of SQE's in PyIceberg's table", [row["id"] for row in found], [500])
 demo.equal("rows together", demo.value("bob", f"SELECT count(*) FROM {name}"), 121)
-demo.rows("bob", f"DROP TABLE {name}")
+demo.rows("alice", f"DROP TABLE {name}")
 demo.done()

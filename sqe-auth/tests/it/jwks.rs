@@ -16,7 +16,7 @@ use axum::{
     http::{Response, StatusCode, header},
     routing::get,
 };
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all};
 use rstest::rstest;
 use serde_json::json;
 use sqe_auth::{JwksSettings, JwtVerifier, KeyFamily};
@@ -46,9 +46,10 @@ enum Answer {
     SlowSet(Duration, String),
     Status(u16),
     Redirect(String),
-    /// This many bytes of a key set that never ends well, without saying how many they are.
-    Endless(usize),
-    Sized(usize),
+    /// Bytes without end, which do not say how many they are.
+    Endless,
+    /// Says that it is so long, and then sends nothing.
+    Announces(usize),
     Hang,
 }
 
@@ -161,12 +162,17 @@ async fn answer_request(State(served): State<Arc<Served>>) -> Response<Body> {
         }
         Answer::Status(status) => response.status(StatusCode::from_u16(status).unwrap()).body(Body::empty()),
         Answer::Redirect(to) => response.status(302).header(header::LOCATION, to).body(Body::empty()),
-        Answer::Endless(bytes) => {
-            let chunk = "x".repeat(8192);
-            let chunks = std::iter::repeat_n(chunk, bytes / 8192).map(Ok::<_, std::io::Error>);
-            response.body(Body::from_stream(futures::stream::iter(chunks)))
+        Answer::Endless => {
+            let chunks = futures::stream::repeat("x".repeat(16 * 1024)).then(|chunk| async {
+                sleep(Duration::from_millis(1)).await;
+                Ok::<_, std::io::Error>(chunk)
+            });
+            response.body(Body::from_stream(chunks))
         }
-        Answer::Sized(bytes) => response.body(Body::from("x".repeat(bytes))),
+        Answer::Announces(bytes) => {
+            let silence = futures::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+            response.header(header::CONTENT_LENGTH, bytes).body(Body::from_stream(silence))
+        }
         Answer::Hang => {
             sleep(Duration::from_secs(60)).await;
             response.body(Body::empty())
@@ -275,7 +281,7 @@ async fn a_fetch_outlives_the_client_that_began_it() {
 #[case::no_keys(Answer::Set(r#"{"keys": []}"#.into()))]
 #[case::hangs(Answer::Hang)]
 #[case::redirects(Answer::Redirect("https://elsewhere.example/keys".into()))]
-#[case::too_large(Answer::Sized(10 << 20))]
+#[case::too_large(Answer::Set("x".repeat(10 << 20)))]
 #[tokio::test]
 async fn an_outage_does_not_lock_out_known_keys(#[case] outage: Answer) {
     let (known, unknown) = (Forge::ed_a(), Forge::ed_b());
@@ -318,8 +324,9 @@ async fn known_keys_are_not_believed_for_ever() {
 
 /// With nothing known, every kind of bad answer is an outage: neither "accepted" nor "wrong token".
 #[rstest]
-#[case::sized_10_mb(Answer::Sized(10 << 20), "larger than")]
-#[case::endless_10_mb(Answer::Endless(10 << 20), "larger than")]
+#[case::of_10_mb(Answer::Set("x".repeat(10 << 20)), "larger than")]
+#[case::announcing_10_mb(Answer::Announces(10 << 20), "larger than")]
+#[case::endless(Answer::Endless, "larger than")]
 #[case::no_set(Answer::Set("[]".into()), "not a JSON object")]
 #[case::hangs(Answer::Hang, "within")]
 #[case::weak_keys(Answer::Set(jwks(&[&Forge::rsa_weak()])), "no usable")]

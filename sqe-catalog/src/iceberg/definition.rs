@@ -120,7 +120,8 @@ mod tests {
     fn every_transform_becomes_a_partition_field() {
         let spec = [("bucket[16]", "id"), ("day", "at"), ("truncate[2]", "name"), ("identity", "name")];
         let metadata = definition(&spec, &[("comment", "x")]).unwrap();
-        let names: Vec<_> = metadata.default_partition_spec().fields().iter().map(|field| field.name.as_str()).collect();
+        let names: Vec<_> =
+            metadata.default_partition_spec().fields().iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["id_bucket", "at_day", "name_trunc", "name"]);
         assert_eq!(metadata.format_version(), FormatVersion::V2);
         assert_eq!(metadata.properties()[OWNER_SUBJECT], "alice");

@@ -219,7 +219,11 @@ mod tests {
     #[case(DataType::Int64, DataType::Int32, false)]
     #[case(DataType::Int32, DataType::Utf8View, false)]
     #[case(DataType::Decimal128(10, 2), DataType::Decimal128(10, 3), false)]
-    fn only_what_is_stored_unchanged_fits_a_column(#[case] given: DataType, #[case] wanted: DataType, #[case] fits: bool) {
+    fn only_what_is_stored_unchanged_fits_a_column(
+        #[case] given: DataType,
+        #[case] wanted: DataType,
+        #[case] fits: bool,
+    ) {
         assert_eq!(stored_alike(&given, &wanted), fits);
     }
 

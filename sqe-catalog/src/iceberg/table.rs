@@ -10,7 +10,8 @@ use iceberg::{
     table::Table,
 };
 use sqe_core::{
-    Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName, catalog::CatalogTable, policy::TableFacts,
+    Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName, catalog::CatalogTable,
+    policy::TableFacts,
 };
 
 use super::{error::from_iceberg, schema, write::data_folder};
@@ -167,7 +168,9 @@ pub fn table_folder(metadata_location: &str) -> Result<String> {
         .and_then(|(folder, _)| folder.strip_suffix("/metadata"))
         .filter(|folder| !folder.is_empty())
         .map(folder_url)
-        .ok_or_else(|| Error::unavailable("the catalog's entry of this table names no metadata file; repair the catalog"))
+        .ok_or_else(|| {
+            Error::unavailable("the catalog's entry of this table names no metadata file; repair the catalog")
+        })
 }
 
 /// A folder as a URL that ends in `/`. Plain absolute paths and `file:/` are files of this machine.

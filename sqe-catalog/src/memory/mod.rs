@@ -95,7 +95,8 @@ impl MemoryCatalog {
     ) -> Result<()> {
         let mut schemas = self.schemas.write();
         let tables = schemas.of_mut(schema)?;
-        let found = tables.get(table).ok_or_else(|| Error::not_found(format!("table {schema}.{table} does not exist")))?;
+        let found =
+            tables.get(table).ok_or_else(|| Error::not_found(format!("table {schema}.{table} does not exist")))?;
         let tagged = found.with_tags(column, tags.into_iter().map(Into::into).collect())?;
         tables.insert(table.to_owned(), Arc::new(tagged));
         Ok(())

@@ -18,7 +18,8 @@ use datafusion::{
     physical_plan::{ExecutionPlan, common::compute_record_batch_statistics},
 };
 use sqe_core::{
-    Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName, catalog::CatalogTable, policy::TableFacts,
+    Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName, catalog::CatalogTable,
+    policy::TableFacts,
 };
 use uuid::Uuid;
 
@@ -36,12 +37,7 @@ pub(super) struct MemoryTable {
 }
 
 impl MemoryTable {
-    pub(super) fn new(
-        name: TableName,
-        schema: SchemaRef,
-        batches: Vec<RecordBatch>,
-        owner: Option<Principal>,
-    ) -> Self {
+    pub(super) fn new(name: TableName, schema: SchemaRef, batches: Vec<RecordBatch>, owner: Option<Principal>) -> Self {
         let columns = schema.fields().iter().zip(1..);
         let columns = columns.map(|(field, id)| {
             Column::new(FieldId(id), field.name(), column_type(field.data_type()), field.is_nullable())

@@ -68,9 +68,7 @@ impl SqlTable {
             },
             None => match self.entries.insert(schema, table, next).await {
                 Ok(()) => Ok(Outcome::Committed),
-                Err(InsertError::Exists) => {
-                    Err(Error::already_exists(format!("table {} exists already", self.name)))
-                }
+                Err(InsertError::Exists) => Err(Error::already_exists(format!("table {} exists already", self.name))),
                 Err(InsertError::NoSchema) => {
                     Err(Error::not_found(format!("schema {}.{schema} does not exist", self.name.catalog)))
                 }

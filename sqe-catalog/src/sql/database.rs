@@ -48,8 +48,7 @@ const SWAP: &str = "UPDATE iceberg_tables SET metadata_location = ?5, previous_m
     WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3 AND metadata_location = ?4";
 const DELETE: &str = "DELETE FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3
     AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
-const ANY_TABLE: &str =
-    "SELECT EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2)";
+const ANY_TABLE: &str = "SELECT EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2)";
 const INSERT_PROPERTY: &str = "INSERT INTO iceberg_namespace_properties
     (catalog_name, namespace, property_key, property_value) VALUES (?1, ?2, ?3, ?4)";
 const DELETE_SCHEMA: &str = "DELETE FROM iceberg_namespace_properties WHERE catalog_name = ?1 AND namespace = ?2";
@@ -74,7 +73,8 @@ impl Database {
         let pool = SqlitePoolOptions::new().max_connections(8).connect_with(connect).await;
         let pool = pool.map_err(|error| {
             let file = options.file.display();
-            Error::unavailable(format!("the catalog file {file} cannot be opened; check that it exists")).with_source(error)
+            Error::unavailable(format!("the catalog file {file} cannot be opened; check that it exists"))
+                .with_source(error)
         })?;
         if options.create {
             for statement in LAYOUT {
@@ -140,7 +140,9 @@ impl Entries {
         match row {
             None => Ok(None),
             Some(Some(location)) => Ok(Some(location)),
-            Some(None) => Err(Error::unavailable("the catalog's entry of this table names no metadata file; repair it")),
+            Some(None) => {
+                Err(Error::unavailable("the catalog's entry of this table names no metadata file; repair it"))
+            }
         }
     }
 

@@ -48,8 +48,11 @@ fn folder(name: &str, levels: bool) -> String {
     if name.len() <= SHOWN && name.chars().all(simple) {
         return name.to_owned();
     }
-    let shown: String =
-        name.chars().take(SHOWN).map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    let shown: String = name
+        .chars()
+        .take(SHOWN)
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+        .collect();
     format!("{shown}-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple())
 }
 

@@ -118,11 +118,7 @@ impl ObjectStore for PrefixGuard {
         }
     }
 
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, StoreResult<ObjectMeta>> {
         match self.listable(prefix) {
             Ok(()) => self.inner.list_with_offset(prefix, offset),
             Err(error) => futures::stream::once(futures::future::ready(Err(error))).boxed(),

@@ -56,7 +56,9 @@ fn file_path(location: &Path) -> PathBuf {
 pub(crate) fn real_folder(prefix: &str) -> Result<PathBuf> {
     let local = prefix.starts_with("file:///") || prefix.starts_with("file:/") && !prefix.starts_with("file://");
     if !local && !prefix.starts_with('/') {
-        return Err(Error::invalid(format!("{prefix:?} is not a folder of this machine, such as file:///warehouse/t/")));
+        return Err(Error::invalid(format!(
+            "{prefix:?} is not a folder of this machine, such as file:///warehouse/t/"
+        )));
     }
     let path = store_path(prefix)?;
     real_path(&file_path(&path))
@@ -171,11 +173,7 @@ impl ObjectStore for LocalFiles {
         listed.try_filter(move |meta| futures::future::ready(this.settled(&meta.location).is_ok())).boxed()
     }
 
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, StoreResult<ObjectMeta>> {
         let this = self.clone();
         let listed = self.inner.list_with_offset(prefix, offset);
         listed.try_filter(move |meta| futures::future::ready(this.settled(&meta.location).is_ok())).boxed()

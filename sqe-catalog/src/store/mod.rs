@@ -29,7 +29,9 @@ impl StoreOpener for Stores {
         let inner: Arc<dyn ObjectStore> = match lease.source.credentials().await? {
             StoreCredentials::LocalFiles => Arc::new(LocalFiles::within(&lease.prefixes)?),
             StoreCredentials::S3 { .. } => {
-                return Err(Error::unsupported("S3 compatible storage is not built into this version; use local files"));
+                return Err(Error::unsupported(
+                    "S3 compatible storage is not built into this version; use local files",
+                ));
             }
             _ => return Err(Error::unsupported("this kind of storage is not known here; use local files")),
         };

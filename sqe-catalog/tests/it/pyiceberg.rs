@@ -49,7 +49,10 @@ async fn the_engine_and_pyiceberg_share_a_catalog_in_turns() {
     let read = run(&python, "read", &root);
     assert_eq!(read["namespaces"], serde_json::json!(["s"]));
     assert_eq!(read["owner"], "alice");
-    assert_eq!(read["rows"]["s.plain"], serde_json::json!([r#"{"id": 1, "name": "ann"}"#, r#"{"id": 2, "name": null}"#]));
+    assert_eq!(
+        read["rows"]["s.plain"],
+        serde_json::json!([r#"{"id": 1, "name": "ann"}"#, r#"{"id": 2, "name": null}"#])
+    );
     assert_eq!(read["rows"]["s.events"].as_array().unwrap().len(), 605);
     assert_eq!(read["partitions"], 3 * 605);
     for (filter, sql) in [
@@ -66,10 +69,7 @@ async fn the_engine_and_pyiceberg_share_a_catalog_in_turns() {
     }
 
     run(&python, "change", &root);
-    assert_eq!(
-        rows(&alice, "SELECT * FROM plain").await.unwrap(),
-        ["1|ann|NULL", "2|NULL|NULL", "3|from python|NULL"]
-    );
+    assert_eq!(rows(&alice, "SELECT * FROM plain").await.unwrap(), ["1|ann|NULL", "2|NULL|NULL", "3|from python|NULL"]);
     assert_eq!(rows(&alice, "SELECT title FROM plain WHERE id = 3").await.unwrap(), ["from python"]);
     assert_eq!(rows(&alice, "SELECT a, b FROM py.made").await.unwrap(), ["1|x", "2|NULL"]);
     rows(&alice, "INSERT INTO plain VALUES (4, 'again', 44)").await.unwrap();

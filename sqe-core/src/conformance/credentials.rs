@@ -143,7 +143,8 @@ async fn vended(
     if lease.source.expires_at().is_some_and(|end| end <= now) {
         return Err(format!("{what} ended before it began"));
     }
-    let credentials = lease.source.credentials().await.map_err(|error| format!("{what} has no credentials: {error}"))?;
+    let credentials =
+        lease.source.credentials().await.map_err(|error| format!("{what} has no credentials: {error}"))?;
     if lease.source.expires_at().is_some_and(|end| end <= now) {
         return Err(format!("{what} hands out credentials that ended already"));
     }
@@ -160,7 +161,8 @@ fn narrow(lease: &Lease, folder: &str) -> Result<(), String> {
     }
     let open = folder.trim_end_matches('/');
     let parent = open.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let beside = [format!("{open}_other/a"), format!("{parent}/a"), format!("{folder}../a"), format!("{folder}%2e%2e/a")];
+    let beside =
+        [format!("{open}_other/a"), format!("{parent}/a"), format!("{folder}../a"), format!("{folder}%2e%2e/a")];
     match beside.iter().find(|location| lease.covers(location)) {
         Some(location) => Err(format!("covers {location}, which lies outside of the folder that was asked for")),
         None => Ok(()),
@@ -322,7 +324,8 @@ mod tests {
             if self.0 != Fault::Everything && request.prefixes.iter().any(|prefix| prefix != FOLDER) {
                 return Err(Error::denied("not this folder"));
             }
-            let writes = if self.0 == Fault::SameKeysForWriting { false } else { request.operation == Operation::Write };
+            let writes =
+                if self.0 == Fault::SameKeysForWriting { false } else { request.operation == Operation::Write };
             let secret = match self.0 {
                 Fault::SharedKeys => "the one secret".to_owned(),
                 _ => format!("secret of {} {writes}", request.identity.principal),

@@ -24,7 +24,7 @@ use crate::{lake::Lake, people::People, people::Rules};
 
 /// Keeps events in memory.
 #[derive(Debug, Clone, Default)]
-pub struct Trail(Arc<Mutex<Vec<AuditEvent>>>);
+pub(crate) struct Trail(Arc<Mutex<Vec<AuditEvent>>>);
 
 #[async_trait]
 impl AuditSink for Trail {
@@ -36,29 +36,29 @@ impl AuditSink for Trail {
 
 impl Trail {
     /// How many statements began to run.
-    pub fn intents(&self) -> usize {
+    pub(crate) fn intents(&self) -> usize {
         self.0.lock().iter().filter(|event| matches!(event.kind, EventKind::Intent)).count()
     }
 
     /// Where the last event came from.
-    pub fn last_client(&self) -> sqe_core::audit::ClientInfo {
+    pub(crate) fn last_client(&self) -> sqe_core::audit::ClientInfo {
         self.0.lock().last().unwrap().query.client.clone()
     }
 }
 
-pub struct Server {
-    pub address: SocketAddr,
-    pub lake: Lake,
-    pub people: People,
-    pub trail: Trail,
-    pub flight: FlightSqlServer,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) lake: Lake,
+    pub(crate) people: People,
+    pub(crate) trail: Trail,
+    pub(crate) flight: FlightSqlServer,
 }
 
-pub async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     server_with(Settings::default()).await
 }
 
-pub async fn server_with(settings: Settings) -> Server {
+pub(crate) async fn server_with(settings: Settings) -> Server {
     let (lake, people, trail) = (Lake::sample(), People::default(), Trail::default());
     let engine = Engine::builder()
         .identity(people.clone())
@@ -75,30 +75,30 @@ pub async fn server_with(settings: Settings) -> Server {
     Server { address, lake, people, trail, flight }
 }
 
-pub type Raw = FlightSqlServiceClient<Channel>;
+pub(crate) type Raw = FlightSqlServiceClient<Channel>;
 
 impl Server {
-    pub fn uri(&self) -> String {
+    pub(crate) fn uri(&self) -> String {
         format!("grpc://{}", self.address)
     }
 
     /// Our own client, showing a token with every call.
-    pub async fn client(&self, person: &str) -> Client {
+    pub(crate) async fn client(&self, person: &str) -> Client {
         let options = ConnectOptions::new(self.uri()).with_token(Secret::new(format!("{person}-token")));
         Client::connect(&options).await.unwrap()
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
     /// arrow-flight's client, showing nothing yet.
-    pub async fn nobody(&self) -> Raw {
+    pub(crate) async fn nobody(&self) -> Raw {
         FlightSqlServiceClient::new(self.channel().await)
     }
 
     /// arrow-flight's client, showing a token with every call.
-    pub async fn raw(&self, person: &str) -> Raw {
+    pub(crate) async fn raw(&self, person: &str) -> Raw {
         let mut client = self.nobody().await;
         client.set_token(format!("{person}-token"));
         client
@@ -106,7 +106,7 @@ impl Server {
 }
 
 /// Fetches what an info announces, and checks that the stream has the announced schema.
-pub async fn fetch(client: &mut Raw, info: FlightInfo) -> Result<Vec<RecordBatch>, FlightError> {
+pub(crate) async fn fetch(client: &mut Raw, info: FlightInfo) -> Result<Vec<RecordBatch>, FlightError> {
     assert_eq!(info.endpoint.len(), 1, "clients read only the first endpoint");
     assert!(info.endpoint[0].location.is_empty());
     let ticket = info.endpoint[0].ticket.clone().unwrap();
@@ -121,18 +121,18 @@ pub async fn fetch(client: &mut Raw, info: FlightInfo) -> Result<Vec<RecordBatch
     Ok(batches)
 }
 
-pub async fn query(client: &mut Raw, sql: &str) -> Result<Vec<RecordBatch>, FlightError> {
+pub(crate) async fn query(client: &mut Raw, sql: &str) -> Result<Vec<RecordBatch>, FlightError> {
     let info = client.execute(sql.to_owned(), None).await?;
     fetch(client, info).await
 }
 
 /// The numbers of one column, over all batches.
-pub fn numbers(batches: &[RecordBatch], column: usize) -> Vec<i64> {
+pub(crate) fn numbers(batches: &[RecordBatch], column: usize) -> Vec<i64> {
     batches.iter().flat_map(|batch| batch.column(column).as_primitive::<Int64Type>().values().to_vec()).collect()
 }
 
 /// The texts of one column, over all batches.
-pub fn texts(batches: &[RecordBatch], column: &str) -> Vec<String> {
+pub(crate) fn texts(batches: &[RecordBatch], column: &str) -> Vec<String> {
     let column = |batch: &RecordBatch| {
         let texts = batch.column_by_name(column).unwrap().as_string::<i32>().clone();
         (0..texts.len()).map(|row| texts.value(row).to_owned()).collect::<Vec<_>>()
@@ -141,14 +141,14 @@ pub fn texts(batches: &[RecordBatch], column: &str) -> Vec<String> {
 }
 
 /// The status inside of an error.
-pub fn status(error: &FlightError) -> &Status {
+pub(crate) fn status(error: &FlightError) -> &Status {
     match error {
         FlightError::Tonic(status) => status,
         other => panic!("not a status: {other:?}"),
     }
 }
 
-pub fn code<T>(result: Result<T, FlightError>) -> Code {
+pub(crate) fn code<T>(result: Result<T, FlightError>) -> Code {
     match result {
         Ok(_) => Code::Ok,
         Err(error) => status(&error).code(),
@@ -156,7 +156,7 @@ pub fn code<T>(result: Result<T, FlightError>) -> Code {
 }
 
 /// Waits until something is so, or fails.
-pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..500 {
         if is_so() {
             return;

@@ -57,15 +57,15 @@ struct Table {
 
 /// The catalog. Clones share their tables.
 #[derive(Debug, Clone, Default)]
-pub struct Lake {
+pub(crate) struct Lake {
     state: Arc<Mutex<State>>,
     /// How many streams of the endless table are open at this moment.
-    pub open: Arc<AtomicUsize>,
+    pub(crate) open: Arc<AtomicUsize>,
 }
 
 impl Lake {
     /// `main.words` (id, word), `main.secret` (id), `main.endless` (id).
-    pub fn sample() -> Self {
+    pub(crate) fn sample() -> Self {
         let lake = Self::default();
         lake.state.lock().schemas.extend(["main".to_owned(), "other".to_owned()]);
         let schema = Arc::new(Schema::new(vec![
@@ -99,7 +99,7 @@ impl Lake {
     }
 
     /// How many rows a table holds.
-    pub fn rows(&self, table: &str) -> Option<usize> {
+    pub(crate) fn rows(&self, table: &str) -> Option<usize> {
         let state = self.state.lock();
         let table = state.tables.get(&("main".to_owned(), table.to_owned()))?;
         Some(table.batches.iter().map(RecordBatch::num_rows).sum())

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// Knows tokens and passwords: `alice-token`, `alice` with `alice-password`, and so on. Counts how often it was asked.
 #[derive(Debug, Clone, Default)]
-pub struct People {
-    pub asked: Arc<Mutex<Vec<String>>>,
-    pub ends: Arc<Mutex<BTreeMap<String, DateTime<Utc>>>>,
+pub(crate) struct People {
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    pub(crate) ends: Arc<Mutex<BTreeMap<String, DateTime<Utc>>>>,
 }
 
 #[async_trait]
@@ -40,7 +40,7 @@ impl IdentityProvider for People {
 
 /// bob may do everything; alice too, but may only know of `secret`; mallory may do nothing.
 #[derive(Debug)]
-pub struct Rules;
+pub(crate) struct Rules;
 
 #[async_trait]
 impl PolicyEngine for Rules {

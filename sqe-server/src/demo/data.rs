@@ -39,7 +39,7 @@ pub(crate) async fn load(engine: &Engine, issuer: &DevIssuer, scale: f64) -> Res
         if loaded == 0 {
             println!("loading TPC-H at scale {scale} …");
         }
-        let rows = steward.ingest(Ingest::create(name), views(data::stream(table, scale))).await;
+        let rows = steward.ingest(Ingest::create(name), data::stream(table, scale)).await;
         loaded += rows.with_context(|| format!("cannot load {table}"))?;
     }
     match loaded {
@@ -57,35 +57,4 @@ async fn run(session: &Session, sql: &str) -> Result<()> {
         Err(error) => return Err(error.into()),
     }
     Ok(())
-}
-
-// TEMPORARY
-fn views(rows: datafusion::execution::SendableRecordBatchStream) -> datafusion::execution::SendableRecordBatchStream {
-    use arrow::datatypes::{DataType, Field, Schema};
-    use futures::StreamExt;
-    let schema = rows.schema();
-    let fields: Vec<Field> = schema
-        .fields()
-        .iter()
-        .map(|f| {
-            if f.data_type() == &DataType::Utf8 {
-                f.as_ref().clone().with_data_type(DataType::Utf8View)
-            } else {
-                f.as_ref().clone()
-            }
-        })
-        .collect();
-    let target = std::sync::Arc::new(Schema::new(fields));
-    let to = std::sync::Arc::clone(&target);
-    let cast = rows.map(move |batch| {
-        let batch = batch?;
-        let columns = batch
-            .columns()
-            .iter()
-            .zip(to.fields())
-            .map(|(c, f)| arrow::compute::cast(c, f.data_type()))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(arrow::record_batch::RecordBatch::try_new(std::sync::Arc::clone(&to), columns)?)
-    });
-    Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(target, cast))
 }

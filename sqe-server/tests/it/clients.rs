@@ -37,7 +37,8 @@ fn all_queries_of_tpch_have_the_answers_of_duckdb() {
     let (_server, _) = Sqe::demo(binary(), folder.path(), &["--scale", "0.1"], &[]).unwrap();
     let queries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sqe-bench/src/tpch/queries");
     // At this scale no query is without an answer.
-    let said = python.run("tpch.py", [folder.path().as_os_str(), queries.as_os_str(), "0.1".as_ref(), "0".as_ref()]).unwrap();
+    let said =
+        python.run("tpch.py", [folder.path().as_os_str(), queries.as_os_str(), "0.1".as_ref(), "0".as_ref()]).unwrap();
     assert!(said.trim_end().ends_with(" checks"), "{said}");
     println!("{said}");
 }

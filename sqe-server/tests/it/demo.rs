@@ -29,12 +29,12 @@ fn once_fails_if_something_that_is_shown_is_not_true() {
         command.args(["demo", "--once", "--scale", "0.001", "--data-dir"]).arg(folder.path()).output().unwrap()
     };
     assert!(run().status.success());
-    // Without this policy alice sees all rows.
+    // With this policy alice sees other rows than the tour says.
     let file = folder.path().join("policies/analysts.cedar");
     let text = std::fs::read_to_string(&file).unwrap();
-    let weaker = text.replace("unless { resource.c_mktsegment == \"BUILDING\" }", "unless { true }");
-    assert_ne!(text, weaker);
-    std::fs::write(&file, weaker).unwrap();
+    let other = text.replace("== \"BUILDING\"", "== \"MACHINERY\"");
+    assert_ne!(text, other);
+    std::fs::write(&file, other).unwrap();
     let output = run();
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     assert!(stdout(&output).contains("NOT TRUE: alice sees the segment BUILDING alone"), "{}", stdout(&output));

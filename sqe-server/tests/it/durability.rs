@@ -25,7 +25,7 @@ fn start(site: &Site, uri: &str, sql: &str) -> std::process::Child {
 fn wait_for_intent(site: &Site, uri: &str) {
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(60) {
-        let running = "SELECT count(*) AS n FROM system.audit.access WHERE subject = 'victim' AND outcome IS NULL";
+        let running = "SELECT count(*) AS n FROM system.audit.access WHERE subject = 'victim' AND outcome = 'running'";
         if rows(site, uri, running) > 0 {
             return;
         }

@@ -15,7 +15,7 @@ use super::{Base, Change, CommitClient, Outcome, snapshot::Producer};
 /// Attempts before somebody else's commits are reported as a conflict. Each takes a few files of a few kilobytes.
 const ATTEMPTS: u32 = 30;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 40 } else { 1000 });
 
 /// Data files to add to a table.
 #[derive(Debug)]

@@ -62,3 +62,6 @@ pub trait CommitClient: fmt::Debug + Send + Sync + 'static {
     /// Only for changes that are certainly not in effect; `AlreadyExists` if a table to be created exists.
     async fn commit(&self, base: Option<&Base>, change: Change) -> Result<Outcome>;
 }
+
+#[cfg(test)]
+mod tests;

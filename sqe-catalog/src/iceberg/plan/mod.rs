@@ -13,14 +13,14 @@ use arrow::datatypes::{Field, SchemaRef};
 use chrono::DateTime;
 use datafusion::{
     catalog::Session,
-    common::Statistics,
+    common::{Statistics, stats::Precision},
     datasource::{listing::PartitionedFile, physical_plan::FileGroup},
     logical_expr::Expr,
 };
 use iceberg::{io::FileIO, spec::TableMetadata};
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, path::Path};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
-use sqe_core::{Result, catalog::CatalogTable};
+use sqe_core::{Error, Result, catalog::CatalogTable};
 
 use self::{groups::Sized, manifests::Live, prune::Pruner};
 use super::{IcebergTable, io::store_path};
@@ -33,6 +33,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) filters: &'a [Expr],
     /// No more rows than this are wanted.
     pub(crate) limit: Option<usize>,
+    /// Folders that the scan has a lease for.
+    pub(crate) prefixes: &'a [String],
 }
 
 /// The files to read.
@@ -47,8 +49,8 @@ pub(crate) struct Planned {
 /// Plans a scan through `io`.
 ///
 /// # Errors
-/// `Unsupported` for deletes, encryption and formats other than Parquet; `Unavailable` and `PermissionDenied` from the
-/// storage.
+/// `Unsupported` for deletes, encryption and formats other than Parquet; `PermissionDenied` for data files outside of
+/// the prefixes; `Unavailable` and `PermissionDenied` from the storage.
 pub(crate) async fn plan(wanted: Wanted<'_>, state: &dyn Session, io: &FileIO) -> Result<Planned> {
     let schema = wanted.table.schema();
     let Some(snapshot) = wanted.table.snapshot() else {
@@ -62,15 +64,20 @@ pub(crate) async fn plan(wanted: Wanted<'_>, state: &dyn Session, io: &FileIO) -
         enough(&mut live, limit);
     }
     let mut sized = Vec::with_capacity(live.len());
+    let leased: Vec<_> = wanted.prefixes.iter().map(|prefix| place(prefix)).collect::<Result<_>>()?;
     for file in &live {
+        // The store refuses other places too. But a footer may come from a cache, which no store guards.
+        let (authority, path) = place(file.file().file_path())?;
+        if !leased.iter().any(|(leased, folder)| *leased == authority && path.prefix_matches(folder)) {
+            return Err(Error::denied("the table refers to a data file outside of its own folders"));
+        }
         sized.push(partitioned(file, &schema)?);
     }
     let statistics = match sized.is_empty() {
         true => empty(&schema),
-        false => Statistics::try_merge_iter(
-            sized.iter().filter_map(|sized| sized.file.statistics.as_deref()),
-            &schema,
-        )?,
+        false => {
+            Statistics::try_merge_iter(sized.iter().filter_map(|sized| sized.file.statistics.as_deref()), &schema)?
+        }
     };
     let options = state.config_options();
     let split_above = match options.optimizer.repartition_file_scans {
@@ -132,9 +139,42 @@ fn partitioned(live: &Live, schema: &SchemaRef) -> Result<Sized> {
     Ok(Sized { file, splits })
 }
 
+/// Where a location is: scheme and authority, and the path in its store. Local files have several spellings.
+fn place(location: &str) -> Result<(&str, Path)> {
+    let path = store_path(location)?;
+    let trimmed = location.trim_end_matches('/');
+    let authority = trimmed.strip_suffix(path.as_ref()).unwrap_or(trimmed).trim_end_matches('/');
+    Ok((if matches!(authority, "" | "file:") { "file:" } else { authority }, path))
+}
+
 fn empty(schema: &SchemaRef) -> Statistics {
     let mut statistics = Statistics::new_unknown(schema);
-    statistics.num_rows = datafusion::common::stats::Precision::Exact(0);
-    statistics.total_byte_size = datafusion::common::stats::Precision::Exact(0);
+    statistics.num_rows = Precision::Exact(0);
+    statistics.total_byte_size = Precision::Exact(0);
     statistics
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("file:///w/t/", "file:/w/t/data/a.parquet", true)]
+    #[case("/w/t/", "file:///w/t/data/a.parquet", true)]
+    #[case("file:///w/t/", "file:///w/t2/data/a.parquet", false)]
+    #[case("file:///w/t/", "file:///w/a.parquet", false)]
+    #[case("s3://one/w/t/", "s3://one/w/t/data/region=a%2Fb/a.parquet", true)]
+    #[case("s3://one/w/t/", "s3://two/w/t/data/a.parquet", false)]
+    #[case("s3://one/w/t/", "gs://one/w/t/data/a.parquet", false)]
+    #[case("s3://one/w/t/", "file:///w/t/data/a.parquet", false)]
+    fn files_lie_within_a_prefix_of_the_same_place_only(
+        #[case] prefix: &str,
+        #[case] file: &str,
+        #[case] within: bool,
+    ) {
+        let ((leased, folder), (authority, path)) = (place(prefix).unwrap(), place(file).unwrap());
+        assert_eq!(leased == authority && path.prefix_matches(&folder), within);
+    }
 }

@@ -20,9 +20,7 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{Expr, utils::split_conjunction},
-    physical_expr::{
-        PhysicalExpr, utils::collect_columns,
-    },
+    physical_expr::{PhysicalExpr, utils::collect_columns},
     physical_optimizer::pruning::PruningPredicate,
 };
 use iceberg::{
@@ -85,8 +83,7 @@ impl Pruner {
             .flat_map(split_conjunction)
             .filter_map(|filter| state.create_physical_expr(prepared(filter)?, &bound).ok())
             .collect();
-        let positions: BTreeSet<usize> =
-            usable.iter().flat_map(collect_columns).map(|column| column.index()).collect();
+        let positions: BTreeSet<usize> = usable.iter().flat_map(collect_columns).map(|column| column.index()).collect();
         let columns = positions
             .into_iter()
             .filter_map(|position| {
@@ -207,7 +204,8 @@ impl Known {
 /// A file's own bounds and counts of a column.
 fn bounds(file: &DataFile, column: &Watched) -> Known {
     let id = column.field_id;
-    let bound = |datum: Option<&iceberg::spec::Datum>| datum.and_then(|datum| scalar::scalar(datum.literal(), &column.ty));
+    let bound =
+        |datum: Option<&iceberg::spec::Datum>| datum.and_then(|datum| scalar::scalar(datum.literal(), &column.ty));
     let (mut min, mut max) = (bound(file.lower_bounds().get(&id)), bound(file.upper_bounds().get(&id)));
     if is_float(&column.ty) {
         min = min.and_then(lowest_zero);
@@ -219,12 +217,7 @@ fn bounds(file: &DataFile, column: &Watched) -> Known {
 }
 
 /// What a file's partition value says. All transforms here map NULL to NULL and nothing else to NULL.
-fn partition_value(
-    transform: Transform,
-    value: Option<&PrimitiveLiteral>,
-    column: &Watched,
-    file: &DataFile,
-) -> Known {
+fn partition_value(transform: Transform, value: Option<&PrimitiveLiteral>, column: &Watched, file: &DataFile) -> Known {
     if matches!(transform, Transform::Void | Transform::Unknown) {
         return Known::default();
     }
@@ -257,11 +250,7 @@ pub(crate) fn partition<'a>(
     })
 }
 
-fn partition_bound(
-    transform: Transform,
-    column: &Watched,
-    bytes: Option<&[u8]>,
-) -> Option<PrimitiveLiteral> {
+fn partition_bound(transform: Transform, column: &Watched, bytes: Option<&[u8]>) -> Option<PrimitiveLiteral> {
     let source = iceberg::spec::Type::Primitive(column.source.clone());
     let ty = transform.result_type(&source).ok()?.as_primitive_type()?.clone();
     let datum = iceberg::spec::Datum::try_from_bytes(bytes?, ty).ok()?;
@@ -277,7 +266,8 @@ impl Containers {
     fn values(&self, column: &Column, of: impl Fn(&Known) -> Option<ScalarValue>) -> Option<ArrayRef> {
         let (position, ty) = self.position(column)?;
         let absent = ScalarValue::try_new_null(ty).ok()?;
-        let values = self.known.iter().map(|known| known.get(&position).and_then(&of).unwrap_or_else(|| absent.clone()));
+        let values =
+            self.known.iter().map(|known| known.get(&position).and_then(&of).unwrap_or_else(|| absent.clone()));
         ScalarValue::iter_to_array(values).ok()
     }
 }

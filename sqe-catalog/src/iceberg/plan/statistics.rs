@@ -7,7 +7,11 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics, stats::Precision};
 use iceberg::spec::{DataFile, PartitionSpec, PrimitiveLiteral, Transform};
 
-use super::{field_id, prune::{is_float, partition}, scalar};
+use super::{
+    field_id,
+    prune::{is_float, partition},
+    scalar,
+};
 
 /// Statistics of a whole file over the table's columns.
 ///

@@ -33,7 +33,11 @@ pub(crate) struct AdapterFactory {
 }
 
 impl PhysicalExprAdapterFactory for AdapterFactory {
-    fn create(&self, logical_file_schema: SchemaRef, physical_file_schema: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
+    fn create(
+        &self,
+        logical_file_schema: SchemaRef,
+        physical_file_schema: SchemaRef,
+    ) -> Result<Arc<dyn PhysicalExprAdapter>> {
         let defaults = Arc::clone(&self.defaults);
         Ok(Arc::new(Adapter { table: logical_file_schema, file: physical_file_schema, defaults }))
     }

@@ -30,14 +30,7 @@ use datafusion_proto::{
 use prost::Message;
 use sqe_core::Error;
 
-use super::{
-    IcebergSource,
-    adapt::Defaults,
-    pushdown,
-    reader::Footers,
-    resolve::FieldNames,
-    source::Reading,
-};
+use super::{IcebergSource, adapt::Defaults, pushdown, reader::Footers, resolve::FieldNames, source::Reading};
 
 const MAGIC: &[u8; 4] = b"SQEI";
 const VERSION: u8 = 1;
@@ -96,9 +89,8 @@ impl PhysicalExtensionCodec for ScanCodec {
     }
 
     fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>) -> Result<()> {
-        let found = node
-            .downcast_ref::<DataSourceExec>()
-            .and_then(|exec| exec.downcast_to_file_source::<IcebergSource>());
+        let found =
+            node.downcast_ref::<DataSourceExec>().and_then(|exec| exec.downcast_to_file_source::<IcebergSource>());
         let Some((config, source)) = found else {
             return Err(Error::unsupported("this is no scan of an iceberg table").into());
         };
@@ -157,7 +149,8 @@ fn decode(scan: Scan, ctx: &TaskContext) -> Result<Arc<dyn ExecutionPlan>> {
     if !files.table_partition_cols.is_empty() || scan.settled.len() != schema.fields().len() {
         return Err(refused("its columns do not fit together"));
     }
-    let options: TableParquetOptions = node.parquet_options.as_ref().ok_or_else(|| refused("it has no options"))?.try_into()?;
+    let options: TableParquetOptions =
+        node.parquet_options.as_ref().ok_or_else(|| refused("it has no options"))?.try_into()?;
     let mut parquet = ParquetSource::new(TableSchema::from_file_schema(Arc::clone(&schema)));
     if let Some(hint) = options.global.metadata_size_hint {
         parquet = parquet.with_metadata_size_hint(hint);

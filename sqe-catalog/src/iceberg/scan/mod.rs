@@ -31,12 +31,7 @@ use sqe_core::{
 };
 
 pub use self::source::IcebergSource;
-use self::{
-    adapt::Defaults,
-    reader::Footers,
-    resolve::FieldNames,
-    source::Reading,
-};
+use self::{adapt::Defaults, reader::Footers, resolve::FieldNames, source::Reading};
 use super::{
     IcebergTable,
     io::{file_io, store_path},
@@ -53,6 +48,8 @@ pub(crate) struct ScanInput<'a> {
     pub(crate) filters: &'a [Expr],
     pub(crate) limit: Option<usize>,
     pub(crate) state: &'a dyn Session,
+    /// Folders that the store was leased for.
+    pub(crate) prefixes: &'a [String],
     /// Where the plan finds the store when it runs.
     pub(crate) store_url: ObjectStoreUrl,
     /// The same store, for planning.
@@ -89,6 +86,7 @@ pub async fn scan(request: &ScanRequest<'_>, table: &IcebergTable) -> Result<Arc
         filters: request.filters,
         limit: request.limit,
         state: request.state,
+        prefixes: &store.prefixes,
         store_url: store.url.clone(),
         store: Arc::clone(&store.store),
     })
@@ -103,13 +101,13 @@ pub fn codec() -> Arc<dyn PhysicalExtensionCodec> {
 
 pub(crate) async fn scan_input(input: ScanInput<'_>) -> Result<Arc<dyn ExecutionPlan>> {
     let io = file_io(Arc::clone(&input.store));
-    let wanted = Wanted { table: input.table, filters: input.filters, limit: input.limit };
+    let wanted = Wanted { table: input.table, filters: input.filters, limit: input.limit, prefixes: input.prefixes };
     let planned = plan::plan(wanted, input.state, &io).await?;
     if planned.groups.is_empty() {
         return empty(input.table, input.projection);
     }
-    let mut options = TableParquetOptions::default();
-    options.global = input.state.config_options().execution.parquet.clone();
+    let global = input.state.config_options().execution.parquet.clone();
+    let options = TableParquetOptions { global, ..TableParquetOptions::default() };
     let schema = input.table.schema();
     let mut parquet = ParquetSource::new(TableSchema::from_file_schema(Arc::clone(&schema)));
     if let Some(hint) = options.global.metadata_size_hint {

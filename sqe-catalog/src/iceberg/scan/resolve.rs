@@ -130,8 +130,8 @@ impl FieldNames {
     /// What lies below a group: a struct's fields, or the inside of a list or map, whose own structure has fixed names.
     fn group(&self, group: &TypePtr, ids: &Ids<'_>) -> Result<Option<Vec<TypePtr>>> {
         let info = group.get_basic_info();
-        let list = matches!(info.logical_type_ref(), Some(LogicalType::List))
-            || info.converted_type() == ConvertedType::LIST;
+        let list =
+            matches!(info.logical_type_ref(), Some(LogicalType::List)) || info.converted_type() == ConvertedType::LIST;
         let map = matches!(info.logical_type_ref(), Some(LogicalType::Map))
             || matches!(info.converted_type(), ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE);
         let [inner] = group.get_fields() else {
@@ -204,9 +204,7 @@ impl<'a> Ids<'a> {
 
     fn mapped(fields: &[&'a MappedField], name: &str) -> (Option<i32>, Ids<'a>) {
         match fields.iter().find(|mapped| mapped.names().iter().any(|known| known == name)) {
-            Some(mapped) => {
-                (mapped.field_id(), Self::Mapped(mapped.fields().iter().map(AsRef::as_ref).collect()))
-            }
+            Some(mapped) => (mapped.field_id(), Self::Mapped(mapped.fields().iter().map(AsRef::as_ref).collect())),
             None => (None, Self::Mapped(Vec::new())),
         }
     }

@@ -150,7 +150,9 @@ impl Fanout {
         self.begun += 1;
         let encoded = values.iter().map(|value| {
             let bytes = value.as_ref().map(Datum::to_bytes).transpose();
-            bytes.map(|bytes| bytes.map(|bytes| bytes.into_vec())).map_err(|error| from_iceberg(error, "partition rows"))
+            bytes
+                .map(|bytes| bytes.map(|bytes| bytes.into_vec()))
+                .map_err(|error| from_iceberg(error, "partition rows"))
         });
         let partition = encoded.collect::<Result<_>>()?;
         OpenFile::create(&self.spec, &self.schema, &self.store, location, partition)
@@ -231,9 +233,7 @@ impl SplitField {
         let bytes = single_value(&single).ok_or_else(|| {
             Error::unsupported(format!("a partition value of the type {} cannot be written here", self.ty))
         })?;
-        Datum::try_from_bytes(&bytes, self.ty.clone())
-            .map(Some)
-            .map_err(|error| from_iceberg(error, "partition rows"))
+        Datum::try_from_bytes(&bytes, self.ty.clone()).map(Some).map_err(|error| from_iceberg(error, "partition rows"))
     }
 }
 

@@ -10,9 +10,7 @@ use arrow::{
 use object_store::{ObjectStore, buffered::BufWriter};
 use parquet::{
     arrow::{
-        ArrowSchemaConverter, AsyncArrowWriter,
-        arrow_writer::ArrowWriterOptions,
-        async_writer::ParquetObjectWriter,
+        ArrowSchemaConverter, AsyncArrowWriter, arrow_writer::ArrowWriterOptions, async_writer::ParquetObjectWriter,
     },
     errors::ParquetError,
 };

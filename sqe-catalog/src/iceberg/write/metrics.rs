@@ -109,7 +109,9 @@ fn range(statistics: &Statistics, ty: &PrimitiveType) -> Result<Option<(Datum, D
         return Ok(None);
     }
     let (Some(low), Some(high)) = (statistics.min_bytes_opt(), statistics.max_bytes_opt()) else { return Ok(None) };
-    Ok(datum(statistics, low, ty)?.zip(datum(statistics, high, ty)?).filter(|(low, high)| !low.is_nan() && !high.is_nan()))
+    Ok(datum(statistics, low, ty)?
+        .zip(datum(statistics, high, ty)?)
+        .filter(|(low, high)| !low.is_nan() && !high.is_nan()))
 }
 
 /// Parquet's plain encoding to the format's serialization: the same, but for decimals, which Parquet keeps in integers.
@@ -125,9 +127,7 @@ fn datum(statistics: &Statistics, bytes: &[u8], ty: &PrimitiveType) -> Result<Op
     if matches!(ty, PrimitiveType::String) && std::str::from_utf8(bytes).is_err() {
         return Ok(None);
     }
-    Datum::try_from_bytes(bytes, ty.clone())
-        .map(Some)
-        .map_err(|error| from_iceberg(error, "describe a written file"))
+    Datum::try_from_bytes(bytes, ty.clone()).map(Some).map_err(|error| from_iceberg(error, "describe a written file"))
 }
 
 fn serialized(datum: &Datum) -> Result<Vec<u8>> {

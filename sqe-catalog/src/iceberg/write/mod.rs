@@ -145,4 +145,3 @@ pub(crate) fn data_folder(metadata: &TableMetadata) -> String {
         None => format!("{}/data", metadata.location().trim_end_matches('/')),
     }
 }
-

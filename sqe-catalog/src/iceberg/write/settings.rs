@@ -12,7 +12,9 @@ use sqe_core::{Error, Result};
 const TARGET_SIZE: &str = "write.target-file-size-bytes";
 const CODEC: &str = "write.parquet.compression-codec";
 const LEVEL: &str = "write.parquet.compression-level";
+/// A row group ends at whichever comes first; readers take one at a time.
 const GROUP_ROWS: usize = 1024 * 1024;
+const GROUP_BYTES: usize = 128 * 1024 * 1024;
 const MEBIBYTE: u64 = 1024 * 1024;
 
 /// Sizes and compression of data files.
@@ -80,6 +82,7 @@ impl FileSettings {
         Ok(WriterProperties::builder()
             .set_compression(self.compression()?)
             .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_max_row_group_bytes(Some(GROUP_BYTES))
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_statistics_truncate_length(Some(64))
             .set_column_index_truncate_length(Some(64))

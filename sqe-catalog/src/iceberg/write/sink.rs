@@ -177,11 +177,11 @@ fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         // Layout, nested fields' names and their metadata may differ; the cast changes no value.
         match column.data_type() == field.data_type() {
             true => Ok(Arc::clone(column)),
-            false => cast_with_options(column, field.data_type(), &CastOptions { safe: false, ..CastOptions::default() }),
+            false => {
+                cast_with_options(column, field.data_type(), &CastOptions { safe: false, ..CastOptions::default() })
+            }
         }
     });
     let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
-
-

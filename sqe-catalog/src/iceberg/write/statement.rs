@@ -108,9 +108,7 @@ impl IcebergWrite {
         match self.target {
             Target::Append if append_files.files.is_empty() => Ok(()),
             Target::Append => append(self.client.as_ref(), &io, append_files).await,
-            Target::Create => {
-                create(self.client.as_ref(), &io, self.metadata.clone(), Some(append_files)).await
-            }
+            Target::Create => create(self.client.as_ref(), &io, self.metadata.clone(), Some(append_files)).await,
         }
     }
 }
@@ -133,12 +131,8 @@ impl TableWrite for IcebergWrite {
         if std::mem::replace(&mut *self.fate.lock(), Fate::Settled) == Fate::Settled {
             return Err(Error::internal("this write was committed or given up before"));
         }
-        let change = Append {
-            written_for: self.metadata.clone(),
-            id: self.spec.id,
-            files,
-            summary: self.summary.clone(),
-        };
+        let change =
+            Append { written_for: self.metadata.clone(), id: self.spec.id, files, summary: self.summary.clone() };
         match self.try_commit(change).await {
             Ok(()) => Ok(rows),
             Err(failure) => {

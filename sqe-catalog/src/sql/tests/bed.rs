@@ -141,6 +141,7 @@ impl Bed {
             limit: None,
             state: &context.state(),
             store_url: ObjectStoreUrl::parse(URL).unwrap(),
+            prefixes: &loaded.prefixes(),
             store: self.store(table, Operation::Read).await,
         })
         .await
@@ -168,7 +169,8 @@ impl Bed {
 }
 
 fn cast(batch: &RecordBatch, schema: &Arc<Schema>) -> RecordBatch {
-    let cast = |(column, field): (&arrow::array::ArrayRef, &Arc<Field>)| arrow::compute::cast(column, field.data_type());
+    let cast =
+        |(column, field): (&arrow::array::ArrayRef, &Arc<Field>)| arrow::compute::cast(column, field.data_type());
     let columns: Vec<_> = batch.columns().iter().zip(schema.fields()).map(|pair| cast(pair).unwrap()).collect();
     // Nullable, as what a query yields often is, even where the table requires values.
     let fields: Vec<_> = schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();

@@ -126,7 +126,8 @@ async fn a_table_made_from_rows_appears_with_its_commit_or_not_at_all() {
 #[tokio::test]
 async fn of_two_tables_of_one_name_the_second_commit_is_refused_and_its_files_are_removed() {
     let bed = Bed::new().await;
-    let (first, second) = (bed.create_as(&new_table("t")).await.unwrap(), bed.create_as(&new_table("t")).await.unwrap());
+    let (first, second) =
+        (bed.create_as(&new_table("t")).await.unwrap(), bed.create_as(&new_table("t")).await.unwrap());
     let mine = bed.stage("t", &first, &[vec![ids(0..1)]]).await.unwrap();
     let theirs = bed.stage("t", &second, &[vec![ids(1..2)]]).await.unwrap();
     first.commit(mine).await.unwrap();

@@ -1,4 +1,3 @@
-
 use arrow::datatypes::DataType;
 use sqe_core::{
     ErrorKind, TableName,

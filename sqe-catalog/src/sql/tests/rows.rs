@@ -95,7 +95,11 @@ async fn rows_go_to_the_files_of_their_partitions(
     let bed = with_table(spec, &ids(0..0)).await;
     let files = data_files(&bed, &[vec![ids(0..6)]]).await;
     assert_eq!(files.len(), expected);
-    assert!(files.iter().any(|file| file.file_path().contains(&format!("/data/{folder}"))), "{:?}", bed.files("s/t/data"));
+    assert!(
+        files.iter().any(|file| file.file_path().contains(&format!("/data/{folder}"))),
+        "{:?}",
+        bed.files("s/t/data")
+    );
     assert!(files.iter().all(|file| file.partition().fields().len() == spec.len()));
     let rows = bed.rows("t").await;
     assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), &[0, 1, 2, 3, 4, 5]);
@@ -121,6 +125,51 @@ async fn times_before_1970_belong_to_the_unit_before_it(#[case] unit: &str, #[ca
     };
     assert_eq!(&literal, expected.literal());
     assert_eq!(bed.rows("t").await.num_rows(), 3);
+}
+
+#[rstest]
+#[case(Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(true)])), "identity", 3)]
+#[case(Arc::new(Int32Array::from(vec![Some(1), Some(-1), None, Some(1)])), "identity", 3)]
+#[case(Arc::new(Date32Array::from(vec![Some(1), Some(-1), None, Some(1)])), "identity", 3)]
+#[case(Arc::new(Date32Array::from(vec![Some(1), Some(-1), None, Some(1)])), "bucket[100]", 3)]
+#[case(Arc::new(Float64Array::from(vec![Some(1.5), Some(-0.5), None, Some(1.5)])), "identity", 3)]
+#[case(Arc::new(decimals()), "identity", 3)]
+#[case(Arc::new(decimals()), "truncate[10]", 3)]
+#[case(Arc::new(decimals()), "bucket[100]", 3)]
+#[case(Arc::new(BinaryViewArray::from(vec![Some(b"ab".as_slice()), Some(b"cd"), None, Some(b"ab")])), "identity", 3)]
+#[case(Arc::new(BinaryViewArray::from(vec![Some(b"ab".as_slice()), Some(b"ac"), None, Some(b"ab")])), "truncate[1]", 2)]
+#[case(Arc::new(StringArray::from(vec![Some("é1"), Some("é2"), None, Some("ß")])), "truncate[1]", 3)]
+#[tokio::test]
+async fn columns_of_every_type_partition_a_table(
+    #[case] column: ArrayRef,
+    #[case] transform: &str,
+    #[case] expected: usize,
+) {
+    let rows = RecordBatch::try_new(columns(&[("c", column.data_type().clone())]), vec![column]).unwrap();
+    let bed = with_table(&[(transform, "c")], &rows).await;
+    let files = data_files(&bed, &[vec![rows]]).await;
+    assert_eq!(files.len(), expected);
+    assert!(files.iter().any(|file| file.partition().is_null_at_index(0)));
+    assert_eq!(bed.rows("t").await.num_rows(), 4);
+}
+
+fn decimals() -> Decimal128Array {
+    let values = vec![Some(1065), Some(-1065), None, Some(1065)];
+    Decimal128Array::from(values).with_precision_and_scale(9, 2).unwrap()
+}
+
+#[rstest]
+#[case("my col")]
+#[case("été")]
+#[case("1st")]
+#[case("a\"b")]
+#[tokio::test]
+async fn columns_of_odd_names_hold_values_and_partition_a_table(#[case] column: &str) {
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let rows = RecordBatch::try_new(columns(&[(column, DataType::Int64)]), vec![ids]).unwrap();
+    let bed = with_table(&[("identity", column)], &rows).await;
+    assert_eq!(data_files(&bed, &[vec![rows]]).await.len(), 2);
+    assert_eq!(bed.rows("t").await.num_rows(), 2);
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use iceberg::spec::{
-    FormatVersion, ListType, Literal, MapType, NestedField, PrimitiveType, StructType, Type,
-    DEFAULT_SCHEMA_NAME_MAPPING,
+    DEFAULT_SCHEMA_NAME_MAPPING, FormatVersion, ListType, Literal, MapType, NestedField, PrimitiveType, StructType,
+    Type,
 };
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
@@ -39,7 +39,11 @@ async fn renamed_added_dropped_and_reordered_columns_keep_their_values() {
     let all = rows(&table, &lake.store, "SELECT * FROM t ORDER BY id").await;
     assert_eq!(
         all,
-        [json!({"b": "c1", "id": 1, "c": "b1"}), json!({"b": "c2", "id": 2}), json!({"b": "c3", "id": 3, "a": 30, "c": "b3"})]
+        [
+            json!({"b": "c1", "id": 1, "c": "b1"}),
+            json!({"b": "c2", "id": 2}),
+            json!({"b": "c3", "id": 3, "a": 30, "c": "b3"})
+        ]
     );
     let renamed = rows(&table, &lake.store, "SELECT id FROM t WHERE c = 'b1'").await;
     assert_eq!(renamed, [json!({"id": 1})]);
@@ -53,8 +57,7 @@ async fn renamed_added_dropped_and_reordered_columns_keep_their_values() {
 
 #[tokio::test]
 async fn a_column_dropped_and_added_again_starts_empty() {
-    let mut lake =
-        Lake::new(vec![required(1, "id", PrimitiveType::Int), optional(2, "x", PrimitiveType::Int)], &[]);
+    let mut lake = Lake::new(vec![required(1, "id", PrimitiveType::Int), optional(2, "x", PrimitiveType::Int)], &[]);
     lake.rows(json!([{"id": 1, "x": 7}])).await;
     lake.evolve(vec![required(1, "id", PrimitiveType::Int)]);
     lake.evolve(vec![required(1, "id", PrimitiveType::Int), optional(3, "x", PrimitiveType::Int)]);
@@ -150,10 +153,7 @@ async fn structs_lists_and_maps_evolve_by_field_id() {
     assert_eq!(all[0], json!({"id": 1, "s": {"x": "one", "y": 1}, "l": [{"r": 1}, null], "m": {"k": 5}}));
     assert_eq!(all[1], json!({"id": 2, "l": [], "m": {}}));
     assert_eq!(all[2], json!({"id": 3, "s": {}}));
-    assert_eq!(
-        all[3],
-        json!({"id": 4, "s": {"x": "four", "y": 4, "z": 44}, "l": [{"q": 9, "r": 99}], "m": {"k": 6}})
-    );
+    assert_eq!(all[3], json!({"id": 4, "s": {"x": "four", "y": 4, "z": 44}, "l": [{"q": 9, "r": 99}], "m": {"k": 6}}));
     for (filter, expected) in [
         ("s['y'] = 1", vec![1]),
         ("s['x'] = 'one'", vec![1]),
@@ -170,8 +170,7 @@ async fn structs_lists_and_maps_evolve_by_field_id() {
 
 #[tokio::test]
 async fn absent_columns_take_their_initial_default_and_absent_required_ones_are_refused() {
-    let mut lake =
-        Lake::with_version(vec![required(1, "id", PrimitiveType::Int)], &[], FormatVersion::V3);
+    let mut lake = Lake::with_version(vec![required(1, "id", PrimitiveType::Int)], &[], FormatVersion::V3);
     lake.rows(json!([{"id": 1}])).await;
     let with_default = |field: NestedField| field.with_initial_default(Literal::string("old"));
     lake.evolve(vec![
@@ -217,8 +216,7 @@ async fn without_ids(lake: &mut Lake, batch: &RecordBatch) {
 
 #[tokio::test]
 async fn files_without_ids_need_a_name_mapping() {
-    let mut lake =
-        Lake::new(vec![required(1, "id", PrimitiveType::Int), optional(2, "x", PrimitiveType::Int)], &[]);
+    let mut lake = Lake::new(vec![required(1, "id", PrimitiveType::Int), optional(2, "x", PrimitiveType::Int)], &[]);
     lake.rows(json!([{"id": 1}])).await;
     let foreign = Schema::new(vec![
         Field::new("ident", DataType::Int32, false),
@@ -226,7 +224,8 @@ async fn files_without_ids_need_a_name_mapping() {
         Field::new("stray", DataType::Int32, true),
     ]);
     let column = |values: Vec<i32>| Arc::new(Int32Array::from(values)) as _;
-    let batch = RecordBatch::try_new(Arc::new(foreign), vec![column(vec![1, 2]), column(vec![3, 4]), column(vec![5, 6])]);
+    let batch =
+        RecordBatch::try_new(Arc::new(foreign), vec![column(vec![1, 2]), column(vec![3, 4]), column(vec![5, 6])]);
     without_ids(&mut lake, &batch.unwrap()).await;
     let table = lake.table().await;
     let context = session(&table, &lake.store, How::default());
@@ -234,9 +233,7 @@ async fn files_without_ids_need_a_name_mapping() {
     assert!(error.to_string().contains("schema.name-mapping.default"), "{error}");
 
     let mapping = json!([{"field-id": 1, "names": ["id", "ident"]}, {"field-id": 2, "names": ["x"]}]).to_string();
-    lake.change(|builder| {
-        builder.set_properties([(DEFAULT_SCHEMA_NAME_MAPPING.to_owned(), mapping)].into()).unwrap()
-    });
+    lake.change(|builder| builder.set_properties([(DEFAULT_SCHEMA_NAME_MAPPING.to_owned(), mapping)].into()).unwrap());
     let table = lake.open();
     let all = rows(&table, &lake.store, "SELECT * FROM t ORDER BY id").await;
     assert_eq!(all, [json!({"id": 1, "x": 3}), json!({"id": 2, "x": 4})]);
@@ -276,6 +273,42 @@ async fn nan_and_signed_zero_are_never_pruned_away() {
         let ids: Vec<_> = found.iter().map(|row| row["id"].as_i64().unwrap()).collect();
         assert_eq!(ids, expected, "{filter}");
     }
-    let top = query(&table, &lake.store, How { pushdown: true, ..How::default() }, "SELECT id FROM t ORDER BY f DESC NULLS LAST LIMIT 1").await;
+    let top = query(
+        &table,
+        &lake.store,
+        How { pushdown: true, ..How::default() },
+        "SELECT id FROM t ORDER BY f DESC NULLS LAST LIMIT 1",
+    )
+    .await;
     assert_eq!(super::lake::to_json(&top), [json!({"id": 2})]);
+}
+
+#[tokio::test]
+async fn files_in_the_current_schema_need_no_adaptation_at_all() {
+    let mut lake = Lake::new(
+        vec![
+            required(1, "id", PrimitiveType::Int),
+            optional(2, "long", PrimitiveType::Long),
+            optional(3, "text", PrimitiveType::String),
+            optional(4, "bytes", PrimitiveType::Binary),
+            optional(5, "day", PrimitiveType::Date),
+            optional(6, "at", PrimitiveType::Timestamp),
+            optional(7, "money", PrimitiveType::Decimal { precision: 15, scale: 2 }),
+            optional(8, "ratio", PrimitiveType::Double),
+            optional(9, "yes", PrimitiveType::Boolean),
+        ],
+        &[],
+    );
+    lake.rows(json!([{"id": 1, "text": "x", "money": "1.00"}])).await;
+    let table = lake.table().await;
+    let path = crate::iceberg::io::store_path(lake.files[0].2.file_path()).unwrap();
+    let bytes = object_store::ObjectStoreExt::get(lake.store.as_ref(), &path).await.unwrap().bytes().await.unwrap();
+    let found = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+    let before = found.file_metadata().schema_descr_ptr();
+    let names = super::super::resolve::FieldNames::try_new(&table.schema(), None).unwrap();
+    let resolved = names.resolve(found).unwrap();
+    assert!(Arc::ptr_eq(&before, &resolved.file_metadata().schema_descr_ptr()));
+    let read = parquet::arrow::parquet_to_arrow_schema(resolved.file_metadata().schema_descr(), None).unwrap();
+    let read = datafusion::datasource::physical_plan::parquet::apply_file_schema_type_coercions(&table.schema(), &read);
+    assert_eq!(read.as_ref(), Some(table.schema().as_ref()));
 }

@@ -22,8 +22,8 @@ use iceberg::{
     io::FileIO,
     spec::{
         DataContentType, DataFile, FormatVersion, ManifestListWriter, ManifestWriterBuilder, NestedField, Operation,
-        PartitionSpec, PrimitiveType, Schema, Snapshot, SortOrder, Struct, Summary, TableMetadata, TableMetadataBuilder,
-        Transform, Type,
+        PartitionSpec, PrimitiveType, Schema, Snapshot, SortOrder, Struct, Summary, TableMetadata,
+        TableMetadataBuilder, Transform, Type,
     },
     writer::file_writer::{FileWriter, FileWriterBuilder, ParquetWriterBuilder},
 };
@@ -125,8 +125,7 @@ impl Lake {
             let location = format!("{LOCATION}/data/{}.parquet", self.files.len());
             let properties = WriterProperties::builder().set_max_row_group_row_count(Some(self.group)).build();
             let output = self.io.new_output(&location).unwrap();
-            let mut writer =
-                ParquetWriterBuilder::new(properties, Arc::clone(&schema)).build(output).await.unwrap();
+            let mut writer = ParquetWriterBuilder::new(properties, Arc::clone(&schema)).build(output).await.unwrap();
             writer.write(&part).await.unwrap();
             for mut file in writer.close().await.unwrap() {
                 let file = file
@@ -147,8 +146,7 @@ impl Lake {
         let mut manifests = Vec::new();
         for (i, (spec, schema, file)) in self.files.iter().enumerate() {
             let output = self.io.new_output(format!("{LOCATION}/metadata/m{id}-{i}.avro")).unwrap();
-            let builder =
-                ManifestWriterBuilder::new(output, Some(id), Arc::clone(schema), spec.as_ref().clone());
+            let builder = ManifestWriterBuilder::new(output, Some(id), Arc::clone(schema), spec.as_ref().clone());
             let mut writer = match self.metadata.format_version() {
                 FormatVersion::V1 => builder.build_v1(),
                 FormatVersion::V2 => builder.build_v2_data(),
@@ -215,7 +213,6 @@ pub(super) fn url() -> ObjectStoreUrl {
 
 #[async_trait]
 impl TableProvider for Reachable {
-
     fn schema(&self) -> ArrowSchemaRef {
         self.table.schema()
     }
@@ -224,10 +221,7 @@ impl TableProvider for Reachable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -244,6 +238,7 @@ impl TableProvider for Reachable {
             filters: if self.prune { filters } else { &[] },
             limit: limit.filter(|_| filters.is_empty()),
             state,
+            prefixes: &self.table.prefixes(),
             store_url: url(),
             store: Arc::clone(&self.store),
         })

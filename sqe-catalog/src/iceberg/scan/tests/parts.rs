@@ -98,10 +98,7 @@ async fn partition_values_prune_files_and_never_rows(
 
 #[tokio::test]
 async fn column_bounds_prune_files_of_unpartitioned_tables() {
-    let mut lake = Lake::new(
-        vec![required(1, "id", PrimitiveType::Int), optional(2, "s", PrimitiveType::String)],
-        &[],
-    );
+    let mut lake = Lake::new(vec![required(1, "id", PrimitiveType::Int), optional(2, "s", PrimitiveType::String)], &[]);
     for start in [0, 10, 20] {
         lake.rows(json!([{"id": start, "s": format!("{start:03}-a rather long text that is cut")},
                          {"id": start + 9, "s": format!("{:03}-a rather long text that is cut", start + 9)}]))
@@ -139,7 +136,8 @@ async fn one_large_file_is_read_on_every_partition_and_each_row_once() {
         let how = How { partitions, ..How::default() };
         let scan = plan(&session(&table, &lake.store, how), "SELECT id FROM t").await;
         assert_eq!(scans(&scan).len(), partitions);
-        let sum = query(&table, &lake.store, how, "SELECT count(DISTINCT id) AS n, sum(id) AS s, count(id + 0) AS c FROM t");
+        let sum =
+            query(&table, &lake.store, how, "SELECT count(DISTINCT id) AS n, sum(id) AS s, count(id + 0) AS c FROM t");
         assert_eq!(to_json(&sum.await), [json!({"n": 20_000, "s": 199_990_000, "c": 20_000})]);
     }
 }
@@ -163,7 +161,8 @@ async fn a_limit_is_neither_multiplied_nor_lost() {
             assert_eq!(to_json(&query(&table, &lake.store, how, sql).await).len(), expected, "{sql} {how:?}");
         }
     }
-    let scan = plan(&session(&table, &lake.store, How { partitions: 1, ..How::default() }), "SELECT id FROM t LIMIT 7").await;
+    let scan =
+        plan(&session(&table, &lake.store, How { partitions: 1, ..How::default() }), "SELECT id FROM t LIMIT 7").await;
     assert_eq!(files(&scan).len(), 1);
 }
 
@@ -256,7 +255,8 @@ async fn tables_with_live_delete_files_are_refused_and_without_are_read() {
 
     let (spec, schema, data) = lake.files[0].clone();
     let output = lake.io.new_output(format!("{LOCATION}/metadata/d.avro")).unwrap();
-    let mut deletes = ManifestWriterBuilder::new(output, Some(7), schema.clone(), spec.as_ref().clone()).build_v2_deletes();
+    let mut deletes =
+        ManifestWriterBuilder::new(output, Some(7), schema.clone(), spec.as_ref().clone()).build_v2_deletes();
     let mut delete = iceberg::spec::DataFileBuilder::default();
     let delete = delete
         .content(DataContentType::PositionDeletes)
@@ -294,8 +294,98 @@ async fn partitions_of_several_specs_prune_each_by_its_own() {
     lake.change(|builder| builder.add_default_partition_spec(spec).unwrap());
     lake.rows(json!([{"id": 3, "r": "x"}])).await;
     let table = lake.table().await;
-    assert_eq!(rows(&table, &lake.store, "SELECT id FROM t WHERE r = 'x' ORDER BY id").await, [json!({"id": 1}), json!({"id": 3})]);
+    assert_eq!(
+        rows(&table, &lake.store, "SELECT id FROM t WHERE r = 'x' ORDER BY id").await,
+        [json!({"id": 1}), json!({"id": 3})]
+    );
     let how = How { partitions: 1, ..How::default() };
     let scan = plan(&session(&table, &lake.store, how), "SELECT id FROM t WHERE id = 2").await;
     assert_eq!(files(&scan).len(), 1);
+}
+
+/// A counter of the scans in a plan that ran.
+fn counted(plan: &std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>, name: &str) -> usize {
+    use datafusion::physical_plan::metrics::MetricValue;
+    let own: usize = plan.metrics().map_or(0, |metrics| {
+        let pruned = |value: &MetricValue| match value {
+            MetricValue::PruningMetrics { name: found, pruning_metrics } if found == name => pruning_metrics.pruned(),
+            _ => 0,
+        };
+        metrics.iter().map(|metric| pruned(metric.value())).sum()
+    });
+    own + plan.children().into_iter().map(|child| counted(child, name)).sum::<usize>()
+}
+
+#[rstest]
+#[case("renamed < 250")]
+#[case("promoted >= 950")]
+#[case("zoned < TIMESTAMP '1970-01-01 00:02:00Z'")]
+#[case("text >= 'v0900'")]
+#[case("money < 1.00")]
+#[case("renamed = 77 AND added IS NULL")]
+#[tokio::test]
+async fn row_groups_are_pruned_also_of_columns_that_were_renamed_or_promoted(#[case] filter: &str) {
+    let decimal = |precision| PrimitiveType::Decimal { precision, scale: 2 };
+    let mut lake = Lake::new(
+        vec![
+            required(1, "id", PrimitiveType::Int),
+            optional(2, "promoted", PrimitiveType::Int),
+            optional(3, "zoned", PrimitiveType::Timestamptz),
+            optional(4, "text", PrimitiveType::String),
+            optional(5, "money", decimal(7)),
+        ],
+        &[],
+    );
+    lake.group = 100;
+    let row = |id: i32| {
+        json!({"id": id, "promoted": id, "zoned": format!("1970-01-01T00:{:02}:{:02}Z", id / 60, id % 60),
+               "text": format!("v{id:04}"), "money": format!("{}.{:02}", id / 100, id % 100)})
+    };
+    lake.rows((0..1000).map(row).collect()).await;
+    lake.evolve(vec![
+        required(1, "renamed", PrimitiveType::Int),
+        optional(2, "promoted", PrimitiveType::Long),
+        optional(3, "zoned", PrimitiveType::Timestamptz),
+        optional(4, "text", PrimitiveType::String),
+        optional(5, "money", decimal(12)),
+        optional(6, "added", PrimitiveType::Int),
+    ]);
+    let table = lake.table().await;
+    for how in [super::lake::WAYS[1], super::lake::WAYS[2]] {
+        let context = session(&table, &lake.store, how);
+        let scan = plan(&context, &format!("SELECT renamed FROM t WHERE {filter}")).await;
+        let found = datafusion::physical_plan::collect(std::sync::Arc::clone(&scan), context.task_ctx()).await.unwrap();
+        assert!(!to_json(&found).is_empty());
+        let pruned = counted(&scan, "row_groups_pruned_statistics");
+        assert!(pruned >= 7, "{pruned} of 10 row groups pruned by {filter} with {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn data_files_outside_of_the_leased_folders_are_refused() {
+    let mut lake = Lake::new(vec![required(1, "id", PrimitiveType::Int)], &[]);
+    lake.rows(json!([{"id": 1}])).await;
+    let table = lake.table().await;
+    let context = session(&table, &lake.store, How::default());
+    let state = context.state();
+    let scan = |prefixes: Vec<String>| {
+        let (table, state, store) = (table.clone(), state.clone(), lake.store.clone());
+        async move {
+            let input = super::super::ScanInput {
+                table: &table,
+                projection: None,
+                filters: &[],
+                limit: None,
+                state: &state,
+                prefixes: &prefixes,
+                store_url: super::lake::url(),
+                store,
+            };
+            super::super::scan_input(input).await
+        }
+    };
+    assert!(scan(vec![format!("{LOCATION}/")]).await.is_ok());
+    for other in [vec![], vec!["file:///lake/t2/".to_owned()], vec!["s3://bucket/lake/t/".to_owned()]] {
+        assert_eq!(scan(other).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
 }

@@ -63,7 +63,8 @@ async fn tables_written_by_pyiceberg_read_as_it_reads_them() {
     for Written { name, metadata, checks } in written {
         let bytes = io.new_input(&metadata).unwrap().read().await.unwrap();
         let parsed: TableMetadata = serde_json::from_slice(&bytes).unwrap();
-        let table = IcebergTable::try_new(TableName::new("l", "s", &name), Arc::new(parsed), &metadata, io.clone()).unwrap();
+        let table =
+            IcebergTable::try_new(TableName::new("l", "s", &name), Arc::new(parsed), &metadata, io.clone()).unwrap();
         for Check { filter, columns, expected } in checks {
             let reader = FileReader::try_new(File::open(expected).unwrap(), None).unwrap();
             let expected: Vec<_> = reader.map(Result::unwrap).collect();

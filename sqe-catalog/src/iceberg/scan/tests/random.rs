@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray, Date32Array, Decimal128Array, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{
+        AsArray, Date32Array, Decimal128Array, Float64Array, Int32Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    },
     datatypes::Int32Type,
 };
 use datafusion::physical_plan::collect;
@@ -66,12 +69,12 @@ fn comparison() -> impl Strategy<Value = String> {
         (op.clone(), -26..26_i64).prop_map(|(op, h)| format!("t {op} TIMESTAMP '1970-01-01' + INTERVAL '{h}' HOUR")),
         (op.clone(), any::<i16>()).prop_map(|(op, a)| format!("a {op} {}", f64::from(a) / 100.0)),
         (op, -41..41_i32).prop_map(|(op, d)| format!("CAST(t AS DATE) {op} DATE '1970-01-01' + {}", d / 20)),
-        prop::collection::vec(-7..7_i32, 1..30).prop_map(|list| {
-            format!("n IN ({})", list.iter().map(i32::to_string).collect::<Vec<_>>().join(", "))
-        }),
+        prop::collection::vec(-7..7_i32, 1..30)
+            .prop_map(|list| { format!("n IN ({})", list.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")) }),
         prop::collection::vec(text, 1..4).prop_map(|list| format!("s NOT IN ('{}')", list.join("', '"))),
         prop::sample::select(vec!["n", "f", "s", "d", "t", "a", "e"]).prop_map(|column| format!("{column} IS NULL")),
-        prop::sample::select(vec!["n", "f", "s", "d", "t", "a", "e"]).prop_map(|column| format!("{column} IS NOT NULL")),
+        prop::sample::select(vec!["n", "f", "s", "d", "t", "a", "e"])
+            .prop_map(|column| format!("{column} IS NOT NULL")),
         Just("isnan(f)".to_owned()),
         Just("e = 5".to_owned()),
         Just("n = a".to_owned()),
@@ -138,7 +141,7 @@ async fn expected(batches: &[RecordBatch], filter: &str) -> Vec<i32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8, ..ProptestConfig::default() })]
     #[test]
     fn pruning_and_pushdown_change_no_answer(
         parts in prop::collection::vec(prop::collection::vec(row(), 1..12), 1..4),

@@ -27,7 +27,10 @@ async fn evolved() -> (Lake, IcebergTable) {
         FormatVersion::V3,
     );
     lake.group = 2;
-    lake.rows(json!([{"id": 1, "old": "a", "r": "x"}, {"id": 2, "old": "b", "r": "x"}, {"id": 3, "old": "c", "r": "x"}])).await;
+    lake.rows(
+        json!([{"id": 1, "old": "a", "r": "x"}, {"id": 2, "old": "b", "r": "x"}, {"id": 3, "old": "c", "r": "x"}]),
+    )
+    .await;
     lake.evolve(vec![
         required(1, "id", PrimitiveType::Long),
         optional(2, "new", PrimitiveType::String),
