@@ -22,14 +22,16 @@ pub struct Job {
     /// The query's own runtime: memory pool, store registry, settings.
     pub context: Arc<TaskContext>,
     /// Codecs for the plan's nodes, in an order that is part of the wire format: the engine's own, then one a catalog in
-    /// the order of their names. Empty if some table's catalog has none: such a job runs locally.
+    /// the order of their names. Empty if the engine has no grant key or some table's catalog has no codec: such a job
+    /// runs locally, and DataFusion's own planner made its plan.
     pub codecs: Vec<Arc<dyn PhysicalExtensionCodec>>,
 }
 
 /// Runs authorised plans. It knows no policies, tokens or identity providers.
 #[async_trait]
 pub trait Scheduler: fmt::Debug + Send + Sync + 'static {
-    /// Prepares the session before the engine plans: planner, settings.
+    /// Prepares the session before the engine plans: planner, settings. The planner set here is asked for queries that
+    /// may leave the process, see [`Job::codecs`]; all others get DataFusion's own.
     ///
     /// # Errors
     /// `Internal` if the session cannot be prepared.
@@ -41,6 +43,13 @@ pub trait Scheduler: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` if nobody can run it, `ResourceExhausted` if nobody has room.
     async fn execute(&self, job: Job) -> Result<SendableRecordBatchStream>;
+
+    /// The plans that a childless node of this scheduler's planner stands for, all of them: for instance a scan and its
+    /// slices, one a task. The verifier judges them in the place of the node. Default: none, so that a leaf of an unknown
+    /// kind is refused.
+    fn slices(&self, _leaf: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
 }
 
 /// Runs the plan in this process.

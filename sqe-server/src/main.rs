@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod serve;
 mod sql;
+mod threads;
 mod wire;
 
 use std::process::ExitCode;

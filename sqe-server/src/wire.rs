@@ -14,9 +14,12 @@ use sqe_core::{
 };
 use sqe_policy::CedarPolicy;
 
-use crate::config::{
-    CatalogConfig, Config, ConfigError, CredentialsConfig, IdentityConfig, Keys, LimitsConfig, PolicyConfig,
-    SchedulerConfig,
+use crate::{
+    config::{
+        CatalogConfig, Config, ConfigError, CredentialsConfig, IdentityConfig, Keys, LimitsConfig, PolicyConfig,
+        SchedulerConfig,
+    },
+    threads::OwnThreads,
 };
 
 /// The name of the catalog that the engine's own tables are in.
@@ -35,7 +38,8 @@ pub(crate) struct Wired {
 /// Something cannot be opened, is not accepted, or does not fit together.
 pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     cryptography()?;
-    let mut builder = Engine::builder().identity(identity(&config.identity)?).limits(limits(&config.limits));
+    let limits = limits(&config.limits);
+    let mut builder = Engine::builder().identity(identity(&config.identity)?).limits(limits.clone());
     builder = policy(builder, &config.policy)?;
     for (name, catalog) in &config.catalogs {
         builder = self::catalog(builder, name, catalog, &config.credentials)
@@ -48,7 +52,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     let first = config.catalogs.keys().next().cloned().unwrap_or_default();
     builder = builder.defaults(config.server.catalog.clone().unwrap_or(first), config.server.schema.clone());
     builder = match &config.scheduler {
-        SchedulerConfig::Local => builder,
+        SchedulerConfig::Local => builder.scheduler(OwnThreads::new(&limits, config.limits.threads)?),
     };
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);

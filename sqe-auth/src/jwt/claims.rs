@@ -30,8 +30,9 @@ pub(super) fn check(claims: &Value, rules: &Rules, now: DateTime<Utc>) -> Result
         return Err(Rejection::Bound);
     }
     // Fractions of a second count against the token: it ends with its second, and begins after it.
-    let expires_at = time(claims, "exp", f64::floor)?.ok_or(Rejection::Missing("exp"))?;
-    if now >= expires_at + rules.leeway {
+    // The leeway is part of the identity's end, so that engine and verifier agree to the second on when it comes.
+    let expires_at = time(claims, "exp", f64::floor)?.ok_or(Rejection::Missing("exp"))? + rules.leeway;
+    if now >= expires_at {
         return Err(Rejection::Expired);
     }
     if time(claims, "nbf", f64::ceil)?.is_some_and(|begin| now + rules.leeway < begin) {
@@ -110,6 +111,12 @@ mod tests {
         let mut claims = json!({"iss": "https://idp.example", "aud": "sqe", "sub": "alice", "exp": NOW + 100});
         claims[name] = value;
         check(&claims, &rules(), DateTime::from_timestamp(NOW, 0).unwrap())
+    }
+
+    #[test]
+    fn the_identity_ends_when_the_token_would_be_rejected() {
+        let ends = checked("exp", json!(NOW + 5)).unwrap().expires_at;
+        assert_eq!(ends.timestamp(), NOW + 35);
     }
 
     #[rstest]

@@ -35,7 +35,7 @@ struct Rules {
 /// reason and the reason as the error's source.
 ///
 /// - At most 16 KiB (configurable), three parts, no name twice in any object of its header or claims.
-/// - `alg` is one of the issuer's one [`KeyFamily`]; `none` and shared secrets are in no family.
+/// - `alg` is one of the issuer's one [`KeyFamily`](crate::KeyFamily); `none` and shared secrets are in no family.
 /// - No `crit`. `jku`, `jwk`, `x5u`, `x5c` are never looked at: keys come from the configuration only.
 /// - `typ` is one of the accepted [`TokenType`]s, and nothing marks an ID token (see there).
 /// - The key that `kid` names verifies the signature. Without `kid` the issuer must have exactly one fitting key.
@@ -46,7 +46,8 @@ struct Rules {
 /// - No `cnf`: a token that is bound to a key (RFC 7800, RFC 8705, RFC 9449) is not a bearer token.
 ///
 /// Then `sub` becomes the subject, `act` the actors (RFC 8693, 4.1), configured claims become groups, roles and
-/// attributes, `exp` the expiry, and the token itself the proof that may be exchanged for other systems' tokens.
+/// attributes, `exp` and the leeway the expiry (the second from which the same token would be rejected), and the token
+/// itself the proof that may be exchanged for other systems' tokens.
 #[derive(Debug)]
 pub struct JwtVerifier {
     rules: Rules,

@@ -33,7 +33,7 @@ async fn claims_become_an_identity() {
     assert_eq!(identity.roles.iter().collect::<Vec<_>>(), ["analyst", "reader"]);
     let attributes: Vec<_> = identity.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(attributes, [("department", "risk"), ("level", "7"), ("tags", r#"["a","b"]"#)]);
-    assert_eq!(identity.expires_at.unwrap().timestamp(), exp);
+    assert_eq!(identity.expires_at.unwrap().timestamp(), exp + 30, "with the leeway");
     assert_eq!(
         identity.actors,
         [Principal::new(ISSUER, "notebook"), Principal::new("https://mesh.example", "gateway")]

@@ -63,3 +63,41 @@ impl PhysicalExtensionCodec for IcebergCodec {
             .map_err(|error| DataFusionError::Internal(format!("a write cannot be encoded: {error}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use datafusion::{physical_plan::empty::EmptyExec, prelude::SessionContext};
+    use iceberg::spec::{
+        FormatVersion, NestedField, PartitionSpec, PrimitiveType, Schema, SortOrder, TableMetadataBuilder, Type,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_write_arrives_as_it_was_sent_and_garbage_does_not() {
+        let id = NestedField::optional(1, "id", Type::Primitive(PrimitiveType::Long)).into();
+        let schema = Schema::builder().with_fields([id]).build().unwrap();
+        let built = TableMetadataBuilder::new(
+            schema,
+            PartitionSpec::unpartition_spec(),
+            SortOrder::unsorted_order(),
+            "file:///w/t".to_owned(),
+            FormatVersion::V2,
+            HashMap::new(),
+        );
+        let metadata = built.unwrap().build().unwrap().metadata;
+        let spec = WriteSpec::try_new(&metadata, "sqe-lease://x").unwrap();
+        let input: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(spec.arrow_schema().unwrap()));
+        let (codec, context, mut wire) = (IcebergCodec::default(), SessionContext::new().task_ctx(), Vec::new());
+        codec.try_encode(spec.sink(Arc::clone(&input)).unwrap(), &mut wire).unwrap();
+        let decoded = codec.try_decode(&wire, &[Arc::clone(&input)], &context).unwrap();
+        assert_eq!(decoded.downcast_ref::<WriteExec>().unwrap().spec(), &spec);
+        assert!(codec.try_decode(&wire, &[], &context).is_err());
+        for garbage in [&[][..], &[9], &[WRITE], &[WRITE, b'{'], &[SCAN]] {
+            assert!(codec.try_decode(garbage, &[Arc::clone(&input)], &context).is_err(), "{garbage:?}");
+        }
+        assert!(codec.try_encode(input, &mut Vec::new()).is_err());
+    }
+}

@@ -65,17 +65,39 @@ fn partitioning(schema: &Schema, fields: &[(String, String)]) -> Result<UnboundP
             Error::invalid(format!("a table cannot be partitioned by {transform}({column}): the type does not fit"))
                 .with_source(error)
         })?;
+        let shown = avro_name(column);
         let name = match parsed {
-            Transform::Identity => column.clone(),
-            Transform::Bucket(_) => format!("{column}_bucket"),
-            Transform::Truncate(_) => format!("{column}_trunc"),
-            other => format!("{column}_{other}"),
+            Transform::Identity => shown,
+            Transform::Bucket(_) => format!("{shown}_bucket"),
+            Transform::Truncate(_) => format!("{shown}_trunc"),
+            other => format!("{shown}_{other}"),
         };
         builder = builder.add_partition_field(field.id, name, parsed).map_err(|error| {
             Error::invalid(format!("the partitioning {transform}({column}) is not possible")).with_source(error)
         })?;
     }
     Ok(builder.build())
+}
+
+/// Whether a partition field may have this name: manifests keep its values in an Avro record (Avro specification, "Names").
+pub(crate) fn is_avro_name(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// A column's name as the name of a partition field, with other characters as their numbers.
+fn avro_name(column: &str) -> String {
+    let mut name = String::new();
+    for c in column.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '_' => name.push(c),
+            '0'..='9' if !name.is_empty() => name.push(c),
+            '0'..='9' => name.extend(['_', c]),
+            other => name.push_str(&format!("_x{:X}", u32::from(other))),
+        }
+    }
+    name
 }
 
 fn parse(transform: &str) -> Result<Transform> {

@@ -11,6 +11,7 @@ use crate::world::{rows, session, sql_engine};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/shared_with_pyiceberg.py");
 
+#[expect(clippy::disallowed_methods, reason = "tests find their tools by environment")]
 fn python() -> Option<String> {
     let python = std::env::var("SQE_TEST_PYTHON").ok().filter(|path| !path.is_empty());
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
@@ -41,6 +42,8 @@ async fn the_engine_and_pyiceberg_share_a_catalog_in_turns() {
            CAST(to_timestamp_seconds(1704067200 + value * 780) AS TIMESTAMP(6)) AS at,
            CAST(value % 7 AS DOUBLE) AS ratio, value % 2 = 0 AS even, DATE '2023-12-31' AS day
          FROM generate_series(1, 600)",
+        "CREATE TABLE nested AS SELECT 1 AS id, make_array(1, NULL, 3) AS list,
+           named_struct('a', 7, 'b', make_array('x', 'y')) AS pair, MAP {'k': 5} AS map, X'00FF' AS bytes",
         "INSERT INTO events SELECT id + 1000, name, price, at, ratio, even, day FROM events WHERE id <= 5",
     ] {
         rows(&alice, statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
@@ -54,6 +57,8 @@ async fn the_engine_and_pyiceberg_share_a_catalog_in_turns() {
         serde_json::json!([r#"{"id": 1, "name": "ann"}"#, r#"{"id": 2, "name": null}"#])
     );
     assert_eq!(read["rows"]["s.events"].as_array().unwrap().len(), 605);
+    let nested = r#"{"id": 1, "list": [1, null, 3], "pair": {"a": 7, "b": ["x", "y"]}, "map": [["k", 5]], "bytes": "b'\\x00\\xff'"}"#;
+    assert_eq!(read["rows"]["s.nested"], serde_json::json!([nested]));
     assert_eq!(read["partitions"], 3 * 605);
     for (filter, sql) in [
         ("id == 77", "id = 77"),

@@ -25,6 +25,7 @@ use crate::{
     audit::AuditSink,
     catalog::{CatalogProvider, RefusingStores, StoreOpener},
     credentials::{CredentialVendor, RefusingVendor},
+    govern::{GovernedCodec, GrantKey},
     scheduler::{LocalScheduler, Scheduler},
 };
 
@@ -90,6 +91,7 @@ pub struct EngineBuilder {
     limits: Limits,
     config: Option<SessionConfig>,
     mask_key: Option<Secret>,
+    grant_key: Option<GrantKey>,
     nodes: Vec<String>,
     functions: Vec<Arc<ScalarUDF>>,
 }
@@ -194,6 +196,14 @@ impl EngineBuilder {
         self
     }
 
+    /// The key that seals grants for other processes, without which plans never leave this one. Demands a
+    /// [`mask_key`](Self::mask_key), which those processes must have too.
+    #[must_use]
+    pub fn grant_key(mut self, key: GrantKey) -> Self {
+        self.grant_key = Some(key);
+        self
+    }
+
     /// Adds a scalar function. It sees what its caller may see, whatever its volatility.
     #[must_use]
     pub fn function(mut self, function: impl Into<Arc<ScalarUDF>>) -> Self {
@@ -222,6 +232,11 @@ impl EngineBuilder {
         if self.catalogs.is_empty() {
             return Err(missing("a catalog"));
         }
+        let codec = match (&self.grant_key, &self.mask_key) {
+            (None, _) => None,
+            (Some(_), None) => return Err(missing("a mask key that workers share, since it has a grant key")),
+            (Some(grant_key), Some(mask_key)) => Some(GovernedCodec::new(grant_key, mask_key.clone())?),
+        };
         let schema = self.default_schema.unwrap_or_else(|| "default".to_owned());
         let scheduler = self.scheduler.unwrap_or_else(|| Arc::new(LocalScheduler));
         let pool: Arc<dyn MemoryPool> = match self.limits.memory {
@@ -253,6 +268,7 @@ impl EngineBuilder {
             table_functions: functions,
             runtime,
             mask_key: self.mask_key.unwrap_or_else(random_key),
+            codec,
             nodes: self.nodes,
         })))
     }

@@ -48,7 +48,8 @@ pub use session::{Session, SessionOptions};
 pub use write::Ingest;
 
 use crate::{
-    Credentials, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, scheduler::Scheduler,
+    Credentials, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, govern::GovernedCodec,
+    scheduler::Scheduler,
 };
 
 /// A sovereign SQL engine: every query runs as the person who asks. Cheap to clone; clones are the same engine.
@@ -68,6 +69,7 @@ struct Inner {
     table_functions: BTreeSet<String>,
     runtime: builder::SharedRuntime,
     mask_key: Secret,
+    codec: Option<GovernedCodec>,
     nodes: Vec<String>,
 }
 

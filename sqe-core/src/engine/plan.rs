@@ -12,6 +12,7 @@ use datafusion::{
     execution::{SessionState, TaskContext},
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, coop::CooperativeExec},
+    physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
 };
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 
@@ -299,10 +300,15 @@ pub(super) async fn plan_rows(
     let optimized = decisions.verify_logical(state.optimize(&bound)?)?;
     case.note_columns(&optimized)?;
     let stores = vend_for_plan(case, &optimized, &tables).await?;
-    let physical = state.query_planner().create_physical_plan(&optimized, state).await?;
-    let plan = decisions.verify_physical(cooperative(physical)?, &engine.nodes)?;
-    let context = TaskContext::from(state).with_runtime(runtime(&engine.runtime, &stores)?);
     let codecs = codecs(&case.session, &optimized)?;
+    let physical = if codecs.is_empty() {
+        // What cannot leave this process must not be planned for many.
+        DefaultPhysicalPlanner::default().create_physical_plan(&optimized, state).await?
+    } else {
+        state.query_planner().create_physical_plan(&optimized, state).await?
+    };
+    let plan = decisions.verify_physical(cooperative(physical)?, &engine.nodes, &*engine.scheduler)?;
+    let context = TaskContext::from(state).with_runtime(runtime(&engine.runtime, &stores)?);
     let schema = answer_schema(&bound, &plan.schema());
     Ok(Rows { plan, logical: optimized.into_inner(), stores, context: Arc::new(context), codecs, schema })
 }
@@ -333,8 +339,9 @@ fn answer_schema(logical: &LogicalPlan, physical: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// The codecs of the catalogs in a plan; none at all if one of them cannot leave this process.
+/// The engine's codec, then those of the catalogs in a plan; none at all if something of it cannot leave this process.
 fn codecs(session: &Session, plan: &LogicalPlan) -> Result<Vec<Arc<dyn PhysicalExtensionCodec>>> {
+    let Some(own) = &session.engine().codec else { return Ok(Vec::new()) };
     let mut found: HashMap<String, Option<Arc<dyn PhysicalExtensionCodec>>> = HashMap::new();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
@@ -348,7 +355,9 @@ fn codecs(session: &Session, plan: &LogicalPlan) -> Result<Vec<Arc<dyn PhysicalE
     })?;
     let mut named: Vec<_> = found.into_iter().collect();
     named.sort_by(|left, right| left.0.cmp(&right.0));
-    Ok(named.into_iter().map(|(_, codec)| codec).collect::<Option<Vec<_>>>().unwrap_or_default())
+    let own: Arc<dyn PhysicalExtensionCodec> = Arc::new(own.clone());
+    let all = std::iter::once(Some(own)).chain(named.into_iter().map(|(_, codec)| codec));
+    Ok(all.collect::<Option<Vec<_>>>().unwrap_or_default())
 }
 
 /// `DESCRIBE`: the columns that this person may see of one table.

@@ -110,6 +110,11 @@ impl SecurityBarrierExec {
         &self.decision
     }
 
+    /// What the barrier does.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// The names of the nodes that the catalog's scan consists of.
     pub(super) fn scan_nodes(&self) -> &[String] {
         &self.scan_nodes
@@ -121,7 +126,8 @@ impl SecurityBarrierExec {
     }
 }
 
-fn node_names(plan: &Arc<dyn ExecutionPlan>, names: &mut Vec<String>) {
+/// The names of a plan's nodes, from the top.
+pub(super) fn node_names(plan: &Arc<dyn ExecutionPlan>, names: &mut Vec<String>) {
     names.push(plan.name().to_owned());
     plan.children().into_iter().for_each(|child| node_names(child, names));
 }

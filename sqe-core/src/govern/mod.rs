@@ -5,6 +5,7 @@
 //! without a *grant*.
 
 mod barrier;
+mod codec;
 mod constant;
 mod grant;
 mod granted;
@@ -17,6 +18,7 @@ mod table;
 mod verify;
 
 pub use barrier::SecurityBarrierExec;
+pub use codec::{GovernedCodec, GrantKey};
 pub use grant::{Authorized, ScanGrant, WriteGrant};
 pub use granted::GrantedScanExec;
 pub use lower::{FIELD_ID_KEY, field_id};

@@ -16,7 +16,7 @@ use datafusion::{
 use uuid::Uuid;
 
 use super::{Authorized, GovernedTable, GrantedScanExec, SecurityBarrierExec, constant::ConstantTable, table::governed};
-use crate::{Error, Result};
+use crate::{Error, Result, scheduler::Scheduler};
 
 /// The decisions of one query, by the grants that were minted for it.
 #[derive(Debug, Default)]
@@ -89,12 +89,18 @@ impl Decisions {
         &self,
         plan: Arc<dyn ExecutionPlan>,
         extra_nodes: &[String],
+        scheduler: &dyn Scheduler,
     ) -> Result<Authorized<Arc<dyn ExecutionPlan>>> {
-        self.verify_exec(&plan, extra_nodes)?;
+        self.verify_exec(&plan, extra_nodes, scheduler)?;
         Ok(Authorized::new(plan))
     }
 
-    fn verify_exec(&self, plan: &Arc<dyn ExecutionPlan>, extra_nodes: &[String]) -> Result<()> {
+    fn verify_exec(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        extra_nodes: &[String],
+        scheduler: &dyn Scheduler,
+    ) -> Result<()> {
         if let Some(scan) = plan.downcast_ref::<GrantedScanExec>() {
             let table = self.tables.get(&scan.grant().id()).filter(|table| table.grant() == scan.grant());
             return match table {
@@ -106,32 +112,43 @@ impl Decisions {
             let table = self.tables.get(&barrier.grant().id()).filter(|table| table.grant() == barrier.grant());
             return match table {
                 Some(table) if table.is_readable() && table.digest() == barrier.decision() => {
-                    below(plan, barrier.scan_nodes())
+                    below(plan, barrier.scan_nodes(), scheduler)
                 }
                 _ => Err(refused("a barrier of another decision")),
             };
         }
-        let children = plan.children();
+        let slices = slices(plan, scheduler);
+        let children = if slices.is_empty() { plan.children() } else { slices.iter().collect() };
         if children.is_empty() {
             return if is_constant_leaf(&**plan) { Ok(()) } else { Err(refused("a raw scan outside of its barrier")) };
         }
         if !KNOWN_NODES.contains(&plan.name()) && !extra_nodes.iter().any(|name| name == plan.name()) {
             return Err(refused(&format!("a node of an unknown kind ({})", plan.name())));
         }
-        children.into_iter().try_for_each(|child| self.verify_exec(child, extra_nodes))
+        children.into_iter().try_for_each(|child| self.verify_exec(child, extra_nodes, scheduler))
     }
+}
+
+/// What a leaf stands for, if the scheduler's planner made it.
+fn slices(plan: &Arc<dyn ExecutionPlan>, scheduler: &dyn Scheduler) -> Vec<Arc<dyn ExecutionPlan>> {
+    if plan.children().is_empty() { scheduler.slices(plan) } else { Vec::new() }
 }
 
 /// What may stand between a raw scan and its barrier: the scan's own nodes, and what only moves batches. A filter, a
 /// sort or a limit of the person's that some rule moved below would see hidden rows.
-fn below(plan: &Arc<dyn ExecutionPlan>, scan_nodes: &[String]) -> Result<()> {
-    for child in plan.children() {
-        if !scan_nodes.iter().any(|name| name == child.name()) && !MOVES_BATCHES.contains(&child.name()) {
-            return Err(refused(&format!("a node that does not belong below a barrier ({})", child.name())));
-        }
-        below(child, scan_nodes)?;
+pub(super) fn below(plan: &Arc<dyn ExecutionPlan>, scan_nodes: &[String], scheduler: &dyn Scheduler) -> Result<()> {
+    plan.children().into_iter().try_for_each(|child| belongs(child, scan_nodes, scheduler))
+}
+
+fn belongs(node: &Arc<dyn ExecutionPlan>, scan_nodes: &[String], scheduler: &dyn Scheduler) -> Result<()> {
+    let slices = slices(node, scheduler);
+    if !slices.is_empty() {
+        return slices.iter().try_for_each(|slice| belongs(slice, scan_nodes, scheduler));
     }
-    Ok(())
+    if !scan_nodes.iter().any(|name| name == node.name()) && !MOVES_BATCHES.contains(&node.name()) {
+        return Err(refused(&format!("a node that does not belong below a barrier ({})", node.name())));
+    }
+    below(node, scan_nodes, scheduler)
 }
 
 const MOVES_BATCHES: &[&str] = &["BufferExec", "CoalesceBatchesExec", "CooperativeExec", "RepartitionExec"];

@@ -110,12 +110,18 @@ fn predicate() -> impl Strategy<Value = RowPredicate> {
 }
 
 fn restrictions() -> impl Strategy<Value = Restrictions> {
-    let number_mask = prop_oneof![Just(Mask::Null), (-3_i64..6).prop_map(|value| Mask::Constant(Value::Integer(value)))];
+    let number_mask = prop_oneof![
+        Just(Mask::Null),
+        (-3_i64..6).prop_map(|value| Mask::Constant(Value::Integer(value))),
+        // Masks that do not fit a number hide everything.
+        Just(Mask::Constant(Value::Text("seven".into()))),
+        Just(Mask::KeepLast(2)),
+    ];
     let text_mask = prop_oneof![
         Just(Mask::Null),
         Just(Mask::Constant(Value::Text("masked".into()))),
         Just(Mask::KeepLast(1)),
-        // Not a text's mask: must hide everything.
+        // A number is shown as its text.
         Just(Mask::Constant(Value::Integer(7))),
     ];
     let treatment = |mask: BoxedStrategy<Mask>| prop_oneof![3 => Just(None), 1 => Just(Some(None)), 3 => mask.prop_map(|mask| Some(Some(mask)))];
@@ -230,10 +236,16 @@ fn visible(held: &Restrictions, rows: &[Row]) -> Vec<Row> {
     rows.iter().filter(passes).cloned().collect()
 }
 
-/// The copy that a person may see: rows that pass, with masked values; hidden columns are still there and are left out.
+/// The copy that a person may see: rows that pass, with masked values and empty hidden columns.
 fn masked(held: &Restrictions, rows: &[Row]) -> Vec<Row> {
     let mut rows = visible(held, rows);
     for row in &mut rows {
+        if held.hidden.contains(&FieldId(4)) {
+            row.x = None;
+        }
+        if held.hidden.contains(&FieldId(5)) {
+            row.y = None;
+        }
         match held.masks.get(&FieldId(4)) {
             Some(Mask::Constant(Value::Integer(value))) => row.x = Some(*value),
             Some(_) => row.x = None,
@@ -241,6 +253,7 @@ fn masked(held: &Restrictions, rows: &[Row]) -> Vec<Row> {
         }
         match held.masks.get(&FieldId(5)) {
             Some(Mask::Constant(Value::Text(text))) => row.y = Some(text.clone()),
+            Some(Mask::Constant(Value::Integer(number))) => row.y = Some(number.to_string()),
             Some(Mask::KeepLast(1)) => {
                 row.y = row.y.as_ref().map(|text| {
                     if text.chars().count() <= 1 { String::new() } else { text.chars().last().unwrap().to_string() }

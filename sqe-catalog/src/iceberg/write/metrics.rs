@@ -174,9 +174,55 @@ fn cut_up(bound: &Datum) -> Option<Datum> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{ArrayRef, Float64Array, Int64Array, StringArray},
+        record_batch::RecordBatch,
+    };
+    use iceberg::spec::{NestedField, Type};
+    use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::iceberg::schema::arrow_schema;
+
+    /// The description of a file with these columns and three rows a row group.
+    fn described(longs: &[Option<i64>], doubles: &[Option<f64>], texts: &[Option<String>]) -> StagedFile {
+        let types = [("l", PrimitiveType::Long), ("d", PrimitiveType::Double), ("t", PrimitiveType::String)];
+        let fields =
+            types.into_iter().zip(1..).map(|((name, ty), id)| NestedField::optional(id, name, Type::Primitive(ty)));
+        let schema = Schema::builder().with_fields(fields.map(Arc::new)).build().unwrap();
+        let columns: [ArrayRef; 3] = [
+            Arc::new(Int64Array::from(longs.to_vec())),
+            Arc::new(Float64Array::from(doubles.to_vec())),
+            arrow::compute::cast(&StringArray::from(texts.to_vec()), &arrow::datatypes::DataType::Utf8View).unwrap(),
+        ];
+        let batch = RecordBatch::try_new(arrow_schema(&schema).unwrap(), columns.to_vec()).unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(3))
+            .set_statistics_truncate_length(Some(24))
+            .build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        describe(&writer.finish().unwrap(), &schema).unwrap()
+    }
+
+    fn bounds(file: &StagedFile, id: i32, ty: PrimitiveType) -> (Option<Datum>, Option<Datum>) {
+        let read = |bytes: &Vec<u8>| Datum::try_from_bytes(bytes, ty.clone()).unwrap();
+        (file.lower.get(&id).map(read), file.upper.get(&id).map(read))
+    }
+
+    #[test]
+    fn a_row_group_of_nothing_but_nan_leaves_the_file_without_bounds_and_one_of_nulls_does_not() {
+        let mut doubles = vec![Some(1.0), Some(2.0), None, None, None, None];
+        let file = described(&[None; 6], &doubles, &[const { None }; 6]);
+        assert_eq!(bounds(&file, 2, PrimitiveType::Double), (Some(Datum::double(1.0)), Some(Datum::double(2.0))));
+        assert_eq!((file.nulls[&2], file.values[&2], file.offsets.len()), (4, 6, 2));
+        doubles[3] = Some(f64::NAN);
+        let file = described(&[None; 6], &doubles, &[const { None }; 6]);
+        assert_eq!(bounds(&file, 2, PrimitiveType::Double), (None, None));
+    }
 
     #[test]
     fn text_above_everything_of_its_length_has_no_upper_bound() {
@@ -187,6 +233,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn bounds_of_several_row_groups_cover_every_value(
+            rows in prop::collection::vec(
+                (any::<Option<i64>>(), prop::option::of(any::<f64>()), prop::option::of("[a-zé\u{10FFFF}]{0,40}")),
+                1..12,
+            ),
+        ) {
+            let (longs, rest): (Vec<_>, Vec<_>) = rows.into_iter().map(|(l, d, t)| (l, (d, t))).unzip();
+            let (doubles, texts): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
+            let file = described(&longs, &doubles, &texts);
+            let covered = |id, ty, values: Vec<Datum>| {
+                let (low, high) = bounds(&file, id, ty);
+                values.iter().all(|v| low.as_ref().is_none_or(|low| low <= v) && high.as_ref().is_none_or(|high| high >= v))
+            };
+            prop_assert!(covered(1, PrimitiveType::Long, longs.iter().flatten().map(|v| Datum::long(*v)).collect()));
+            let numbers = doubles.iter().flatten().filter(|v| !v.is_nan()).map(|v| Datum::double(*v)).collect();
+            prop_assert!(covered(2, PrimitiveType::Double, numbers));
+            prop_assert!(covered(3, PrimitiveType::String, texts.iter().flatten().map(Datum::string).collect()));
+            prop_assert_eq!(file.lower.contains_key(&1), longs.iter().any(Option::is_some));
+            prop_assert_eq!(file.nulls[&3], texts.iter().filter(|text| text.is_none()).count() as u64);
+            prop_assert_eq!(file.rows, longs.len() as u64);
+        }
+
         #[test]
         fn cut_bounds_are_bounds_and_short(text in "\\PC{0,24}", bytes in prop::collection::vec(any::<u8>(), 0..24)) {
             for value in [Datum::string(&text), Datum::binary(bytes)] {

@@ -27,7 +27,7 @@ pub use sink::WriteExec;
 pub(crate) use statement::Destination;
 pub use statement::IcebergWrite;
 
-use super::{error::from_store, io::store_path, schema};
+use super::{definition::is_avro_name, error::from_store, io::store_path, schema};
 
 /// Property that moves a table's data files away from `<location>/data`.
 const DATA_PATH: &str = "write.data.path";
@@ -57,9 +57,16 @@ impl WriteSpec {
     pub fn try_new(metadata: &TableMetadata, store: &str) -> Result<Self> {
         let folder = data_folder(metadata);
         store_path(&folder)?;
+        let partitioning = metadata.default_partition_spec();
+        if let Some(field) = partitioning.fields().iter().find(|field| !is_avro_name(&field.name)) {
+            return Err(Error::unsupported(format!(
+                "the table's partition field {:?} has a name that manifests written here cannot hold",
+                field.name
+            )));
+        }
         Ok(Self {
             schema: Arc::clone(metadata.current_schema()),
-            partitioning: Arc::clone(metadata.default_partition_spec()),
+            partitioning: Arc::clone(partitioning),
             folder,
             id: Uuid::new_v4(),
             store: store.to_owned(),
@@ -143,5 +150,60 @@ pub(crate) fn data_folder(metadata: &TableMetadata) -> String {
     match metadata.properties().get(DATA_PATH) {
         Some(path) => path.trim_end_matches('/').to_owned(),
         None => format!("{}/data", metadata.location().trim_end_matches('/')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use iceberg::spec::{
+        FormatVersion, NestedField, PrimitiveType, Schema, SortOrder, TableMetadataBuilder, Transform, Type,
+        UnboundPartitionSpec,
+    };
+    use rstest::rstest;
+    use sqe_core::ErrorKind;
+
+    use super::*;
+
+    fn metadata(partition_field: &str, properties: &[(&str, &str)]) -> TableMetadata {
+        let id = NestedField::optional(1, "id", Type::Primitive(PrimitiveType::Long)).into();
+        let schema = Schema::builder().with_fields([id]).build().unwrap();
+        let spec = UnboundPartitionSpec::builder().add_partition_field(1, partition_field, Transform::Bucket(2));
+        let properties: HashMap<_, _> = properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (location, order) = ("file:///w/t/".to_owned(), SortOrder::unsorted_order());
+        let spec = spec.unwrap().build();
+        let built = TableMetadataBuilder::new(schema, spec, order, location, FormatVersion::V2, properties);
+        built.unwrap().build().unwrap().metadata
+    }
+
+    #[rstest]
+    #[case("id bucket")]
+    #[case("1st")]
+    fn partition_fields_that_no_manifest_can_hold_are_refused(#[case] field: &str) {
+        let error = WriteSpec::try_new(&metadata(field, &[]), "sqe-lease://x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(WriteSpec::try_new(&metadata("id_bucket", &[]), "sqe-lease://x").is_ok());
+    }
+
+    #[test]
+    fn files_go_to_the_folder_that_the_table_names() {
+        let spec = |properties| WriteSpec::try_new(&metadata("b", properties), "sqe-lease://x").unwrap();
+        assert_eq!(spec(&[]).folder, "file:///w/t/data");
+        assert_eq!(spec(&[(DATA_PATH, "file:///w/elsewhere/")]).folder, "file:///w/elsewhere");
+        let spec = spec(&[]);
+        let name = format!("00000-00000-{}.parquet", spec.id);
+        assert!(spec.owns(&format!("file:///w/t/data/b=1/{name}")));
+        for foreign in ["file:///w/t/data_other", "file:///w/t/data/../..", "file:///w/u/data"] {
+            assert!(!spec.owns(&format!("{foreign}/{name}")), "{foreign}");
+        }
+        assert!(!spec.owns("file:///w/t/data/other.parquet"));
+    }
+
+    #[test]
+    fn a_spec_travels_without_a_change() {
+        let spec = WriteSpec::try_new(&metadata("b", &[]), "sqe-lease://x").unwrap();
+        let wire = serde_json::to_vec(&spec).unwrap();
+        assert_eq!(serde_json::from_slice::<WriteSpec>(&wire).unwrap(), spec);
     }
 }
