@@ -143,12 +143,16 @@ pub(super) fn with_parameters(plan: LogicalPlan, row: Option<&RecordBatch>) -> R
     let wanted = parameters(&plan)?;
     let given = row.map_or(0, RecordBatch::num_columns);
     if wanted.fields().len() != given {
-        return Err(Error::invalid(format!("the statement has {} parameters and {given} values were bound", wanted.fields().len())));
+        return Err(Error::invalid(format!(
+            "the statement has {} parameters and {given} values were bound",
+            wanted.fields().len()
+        )));
     }
     let Some(row) = row else { return Ok(plan) };
     if row.num_rows() != 1 {
         return Err(Error::invalid(format!("parameters are bound as one row, not {}", row.num_rows())));
     }
-    let values = row.columns().iter().map(|column| ScalarValue::try_from_array(column, 0)).collect::<Result<Vec<_>, _>>()?;
+    let values =
+        row.columns().iter().map(|column| ScalarValue::try_from_array(column, 0)).collect::<Result<Vec<_>, _>>()?;
     Ok(plan.with_param_values(values)?)
 }

@@ -9,12 +9,12 @@ use std::{
 
 use datafusion::{
     catalog::MemoryCatalogProviderList,
+    execution::FunctionRegistry,
     execution::{
         SessionStateBuilder,
         memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    execution::FunctionRegistry,
     logical_expr::ScalarUDF,
     prelude::SessionConfig,
 };

@@ -17,7 +17,8 @@ pub(super) async fn decide(session: &Session, accesses: &[Access]) -> Result<Vec
         return Ok(Vec::new());
     }
     let request = PolicyRequest::new(session.identity(), accesses);
-    let unavailable = |why: &str| Error::unavailable(format!("the policy engine {why}, so nothing is permitted; try again later"));
+    let unavailable =
+        |why: &str| Error::unavailable(format!("the policy engine {why}, so nothing is permitted; try again later"));
     let decisions = match tokio::time::timeout(PATIENCE, session.engine().policy.decide(&request)).await {
         Err(_) => return Err(unavailable("does not answer in time")),
         Ok(Err(error)) if error.kind() == ErrorKind::Unavailable => return Err(error),

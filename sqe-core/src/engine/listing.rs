@@ -93,7 +93,9 @@ impl Session {
         for schema in &schemas {
             match opened.tables(schema).await {
                 Ok(tables) => {
-                    names.extend(tables.into_iter().filter(|name| matches(request.table_pattern.as_deref(), &name.table)));
+                    names.extend(
+                        tables.into_iter().filter(|name| matches(request.table_pattern.as_deref(), &name.table)),
+                    );
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {}
                 Err(error) => return Err(error),
@@ -169,7 +171,8 @@ fn matches(pattern: Option<&str>, text: &str) -> bool {
             let here = reached.get(at).copied().unwrap_or(false);
             let before = at.checked_sub(1);
             let stepped = before.is_some_and(|before| reached.get(before).copied().unwrap_or(false));
-            let same = before.and_then(|before| text.get(before)).is_some_and(|letter| symbol == '_' || symbol == *letter);
+            let same =
+                before.and_then(|before| text.get(before)).is_some_and(|letter| symbol == '_' || symbol == *letter);
             open |= here;
             *slot = if symbol == '%' { open } else { stepped && same };
         }

@@ -273,7 +273,9 @@ async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef
             let write = write::plan_insert(case, &target, statement, parameters).await?;
             Ok((Work::Write(Box::new(write)), count_schema(), StatementKind::Update))
         }
-        other => write::plan_definition(case, other, parameters).await.map(|work| (work, count_schema(), StatementKind::Definition)),
+        other => write::plan_definition(case, other, parameters)
+            .await
+            .map(|work| (work, count_schema(), StatementKind::Definition)),
     }
 }
 
@@ -316,8 +318,13 @@ pub(super) async fn plan_rows(
 /// Lets operators that make many rows out of few give way now and then, so that a cancelled statement really stops.
 fn cooperative(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     const MULTIPLY: [&str; 7] = [
-        "CrossJoinExec", "HashJoinExec", "NestedLoopJoinExec", "PiecewiseMergeJoinExec", "RecursiveQueryExec",
-        "SortMergeJoinExec", "UnnestExec",
+        "CrossJoinExec",
+        "HashJoinExec",
+        "NestedLoopJoinExec",
+        "PiecewiseMergeJoinExec",
+        "RecursiveQueryExec",
+        "SortMergeJoinExec",
+        "UnnestExec",
     ];
     let wrapped = plan.transform_up(|node| {
         Ok(if MULTIPLY.contains(&node.name()) {

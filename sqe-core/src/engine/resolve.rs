@@ -132,7 +132,13 @@ pub(super) async fn readable(case: &mut Case, names: &[TableName]) -> Result<Vec
     failure.map_or(Ok(governed), Err)
 }
 
-fn govern(case: &Case, name: &TableName, loaded: Loaded, discover: &Decision, select: &Decision) -> Result<GovernedTable> {
+fn govern(
+    case: &Case,
+    name: &TableName,
+    loaded: Loaded,
+    discover: &Decision,
+    select: &Decision,
+) -> Result<GovernedTable> {
     if !select.is_permit() {
         return Err(refusal(name, discover, Action::Select));
     }

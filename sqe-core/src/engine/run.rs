@@ -11,7 +11,10 @@ use std::{
 
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 use chrono::Utc;
-use datafusion::{execution::SendableRecordBatchStream, physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter}};
+use datafusion::{
+    execution::SendableRecordBatchStream,
+    physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
+};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture};
 use tokio::time::Sleep;
 
@@ -23,7 +26,12 @@ use super::{
     trail::Case,
     write,
 };
-use crate::{Error, ErrorKind, QueryId, Result, audit::Outcome, govern::{Authorized, conform}, scheduler::Job};
+use crate::{
+    Error, ErrorKind, QueryId, Result,
+    audit::Outcome,
+    govern::{Authorized, conform},
+    scheduler::Job,
+};
 
 /// The rows of a statement. Dropping it before its end cancels the statement.
 ///

@@ -110,7 +110,9 @@ fn classify_ast(ast: Ast) -> Result<Kind> {
         Ast::ShowSchemas { show_options, .. } | Ast::ShowDatabases { show_options, .. } => {
             show_schemas(&show_options).map(Kind::Show)
         }
-        Ast::ShowCatalogs { .. } => Ok(Kind::Show("SELECT catalog_name FROM information_schema.catalogs ORDER BY 1".into())),
+        Ast::ShowCatalogs { .. } => {
+            Ok(Kind::Show("SELECT catalog_name FROM information_schema.catalogs ORDER BY 1".into()))
+        }
         Ast::Insert(insert) => insert_statement(insert),
         Ast::CreateTable(create) => create_table(create),
         Ast::CreateSchema { schema_name: SchemaName::Simple(name), if_not_exists, .. } => {
@@ -272,7 +274,9 @@ fn partition_item(expr: &Expr) -> Result<(String, String)> {
 /// `InvalidInput` for an expression that chains more operators than `limit`.
 fn familiar(sql: &str, limit: usize) -> Result<Cow<'_, str>> {
     // What does not split into tokens does not parse either, and the parser words its errors better.
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize() else { return Ok(sql.into()) };
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize() else {
+        return Ok(sql.into());
+    };
     check_chains(&tokens, limit)?;
     let strange = |token: &Token| matches!(token, Token::Placeholder(mark) if mark == "?") || is_partitioned(token);
     if !tokens.iter().any(strange) {
@@ -334,7 +338,9 @@ fn check_chains(tokens: &[Token], limit: usize) -> Result<()> {
 fn links(token: &Token) -> bool {
     const WORDS: [&str; 9] = ["AND", "OR", "NOT", "UNION", "EXCEPT", "INTERSECT", "JOIN", "WHEN", "LIKE"];
     match token {
-        Token::Word(word) => word.quote_style.is_none() && WORDS.iter().any(|known| word.value.eq_ignore_ascii_case(known)),
+        Token::Word(word) => {
+            word.quote_style.is_none() && WORDS.iter().any(|known| word.value.eq_ignore_ascii_case(known))
+        }
         Token::Whitespace(_) | Token::Period | Token::EOF | Token::Placeholder(_) | Token::Number(..) => false,
         token => !is_literal(token) && !matches!(token, Token::Comma | Token::LBrace | Token::RBrace),
     }

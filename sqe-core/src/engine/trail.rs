@@ -118,8 +118,7 @@ fn note_scan(table: &GovernedTable, read: &[usize], uses: &mut BTreeMap<FieldId,
     for index in read {
         let Some(visible) = table.columns().get(*index) else { continue };
         let Some(column) = facts.columns.get(visible.raw) else { continue };
-        let entry =
-            uses.entry(column.field_id).or_insert_with(|| ColumnUse::new(column.field_id, column.name.clone()));
+        let entry = uses.entry(column.field_id).or_insert_with(|| ColumnUse::new(column.field_id, column.name.clone()));
         entry.masked = visible.is_masked();
         entry.policy_only = false;
     }

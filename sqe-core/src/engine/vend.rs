@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
     error::{DataFusionError, Result as DataFusionResult},
-    execution::{object_store::{ObjectStoreRegistry, ObjectStoreUrl}, runtime_env::{RuntimeEnv, RuntimeEnvBuilder}},
+    execution::{
+        object_store::{ObjectStoreRegistry, ObjectStoreUrl},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
     logical_expr::LogicalPlan,
 };
 use futures::future::try_join_all;
@@ -47,7 +50,11 @@ pub(super) async fn vend(
 }
 
 /// Vends, at the same time, for every governed table that the optimised plan scans.
-pub(super) async fn vend_for_plan(case: &mut Case, plan: &LogicalPlan, tables: &[Arc<GovernedTable>]) -> Result<Vec<StoreRef>> {
+pub(super) async fn vend_for_plan(
+    case: &mut Case,
+    plan: &LogicalPlan,
+    tables: &[Arc<GovernedTable>],
+) -> Result<Vec<StoreRef>> {
     let mut scanned: Vec<TableId> = Vec::new();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node

@@ -130,7 +130,9 @@ pub(super) async fn bind_insert(case: &mut Case, target: &ObjectName, statement:
     let sources = bind_sources(case, &Parsed::Statement(Box::new(Ast::Query(query)))).await?;
     let (loaded, table) = writable(case, &name).await?;
     let bound = bind_against(case, statement, sources, vec![Source::governed(name, table)]).await?;
-    let LogicalPlan::Dml(dml) = bound.plan else { return Err(Error::internal("an INSERT was bound to something else")) };
+    let LogicalPlan::Dml(dml) = bound.plan else {
+        return Err(Error::internal("an INSERT was bound to something else"));
+    };
     if !matches!(dml.op, WriteOp::Insert(InsertOp::Append)) {
         return Err(Error::unsupported("only INSERT INTO is offered"));
     }
@@ -157,7 +159,11 @@ async fn writable(case: &mut Case, name: &TableName) -> Result<(Loaded, Arc<Gove
     let [discover, insert, select] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
     // Until write checks are built, who sees only a part of a table may not add to it.
     let partial = [insert, select].iter().any(|decision| decision.restrictions().is_some_and(|held| !held.is_none()));
-    let effective = if partial { Decision::deny().decided_by(select.policies.clone(), select.snapshot.clone()) } else { insert.clone() };
+    let effective = if partial {
+        Decision::deny().decided_by(select.policies.clone(), select.snapshot.clone())
+    } else {
+        insert.clone()
+    };
     case.note_decision(facts.id.clone(), Action::Insert, &effective, loaded.table.snapshot());
     if partial {
         return Err(Error::denied(format!("you see only a part of {name}, so you may not add to it")));
@@ -261,7 +267,8 @@ fn schema_name(session: &Session, name: &ObjectName) -> Result<(String, String)>
 }
 
 async fn catalog_for_change(case: &Case, catalog: &str) -> Result<Arc<dyn CatalogSession>> {
-    let missing = || Error::not_found(format!("catalog {catalog} does not exist; list what you can see with SHOW CATALOGS"));
+    let missing =
+        || Error::not_found(format!("catalog {catalog} does not exist; list what you can see with SHOW CATALOGS"));
     case.session.catalog(catalog).await?.ok_or_else(missing)
 }
 
@@ -275,7 +282,9 @@ async fn permit_change(case: &mut Case, action: Action, resource: Resource, plac
     match (decision.is_permit(), discover.is_permit()) {
         (true, _) => Ok(()),
         (false, true) => Err(Error::denied(format!("you may not {action} in {resource}; ask its owner"))),
-        (false, false) => Err(Error::not_found(format!("{resource} does not exist; list what you can see with SHOW SCHEMAS"))),
+        (false, false) => {
+            Err(Error::not_found(format!("{resource} does not exist; list what you can see with SHOW SCHEMAS")))
+        }
     }
 }
 
@@ -342,7 +351,9 @@ async fn plan_create_table(case: &mut Case, mut create: CreateTable, parameters:
         return Err(Error::unsupported("only plain CREATE TABLE is offered"));
     };
     if !table.column_defaults.is_empty() || table.constraints.iter().next().is_some() {
-        return Err(Error::unsupported("column defaults and constraints other than NOT NULL are not offered; leave them out"));
+        return Err(Error::unsupported(
+            "column defaults and constraints other than NOT NULL are not offered; leave them out",
+        ));
     }
     let schema = plain(table.input.schema().as_arrow());
     Ok(change(case, vec![(catalog, CatalogChange::CreateTable(new(schema)))], None))

@@ -25,7 +25,8 @@ use datafusion::{
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
         filter_pushdown::{
-            ChildFilterDescription, ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
+            ChildFilterDescription, ChildPushdownResult, FilterDescription, FilterPushdownPhase,
+            FilterPushdownPropagation,
         },
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
     },

@@ -218,12 +218,7 @@ impl Scan {
             table: grant.table().clone(),
             unconditional: grant.is_unconditional(),
         };
-        Ok(Self {
-            grant: json(&grant)?,
-            input: Some(input.schema().as_ref().try_into()?),
-            scan_nodes,
-            barrier,
-        })
+        Ok(Self { grant: json(&grant)?, input: Some(input.schema().as_ref().try_into()?), scan_nodes, barrier })
     }
 
     fn restore(
@@ -282,11 +277,14 @@ impl Barrier {
     fn policy(self, input: &Schema, ctx: &TaskContext, mask_key: &Secret) -> DataFusionResult<Policy> {
         let columns = input.fields().len();
         let filter = (self.filter.as_ref())
-            .map(|filter| row_filter(parse_physical_expr(filter, ctx, input, &DefaultPhysicalExtensionCodec {})?, input))
+            .map(|filter| {
+                row_filter(parse_physical_expr(filter, ctx, input, &DefaultPhysicalExtensionCodec {})?, input)
+            })
             .transpose()?;
         let sources = (self.columns.iter())
             .map(|shown| {
-                let raw = shown.raw.map(usize::try_from).transpose().ok().filter(|raw| raw.is_none_or(|at| at < columns));
+                let raw =
+                    shown.raw.map(usize::try_from).transpose().ok().filter(|raw| raw.is_none_or(|at| at < columns));
                 let mask: Option<FittedMask> = shown.mask.as_deref().map(from_json).transpose()?;
                 match (raw, mask) {
                     (Some(Some(raw)), None) => Ok(Source::Raw(raw)),

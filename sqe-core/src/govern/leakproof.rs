@@ -12,8 +12,8 @@ use datafusion::{
     physical_expr::{
         PhysicalExpr,
         expressions::{
-            BinaryExpr as PhysicalBinary, Column as PhysicalColumn, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr,
-            IsNullExpr, LikeExpr, Literal, NotExpr,
+            BinaryExpr as PhysicalBinary, Column as PhysicalColumn, DynamicFilterPhysicalExpr, InListExpr,
+            IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
         },
     },
 };

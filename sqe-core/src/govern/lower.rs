@@ -87,9 +87,7 @@ fn column_type<'a>(operand: &RowPredicate, schema: &'a Schema) -> Option<&'a Dat
 fn join(parts: &[RowPredicate], schema: &Schema, op: Operator, empty: bool) -> Result<Expr> {
     let mut parts = parts.iter().map(|part| lower(part, schema));
     let Some(first) = parts.next() else { return Ok(lit(empty)) };
-    parts.try_fold(first?, |left, right| {
-        Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right?))))
-    })
+    parts.try_fold(first?, |left, right| Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right?)))))
 }
 
 fn operator(op: CompareOp) -> Operator {

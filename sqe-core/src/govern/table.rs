@@ -335,11 +335,19 @@ fn schema_of(schema: &Schema, columns: &[VisibleColumn]) -> SchemaRef {
 /// Whether some leaf below looks like a constant of a statement.
 fn has_constant_leaf(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let children = plan.children();
-    if children.is_empty() { super::verify::is_constant_leaf(&**plan) } else { children.into_iter().any(has_constant_leaf) }
+    if children.is_empty() {
+        super::verify::is_constant_leaf(&**plan)
+    } else {
+        children.into_iter().any(has_constant_leaf)
+    }
 }
 
 /// Coerces, folds constants and compiles a row filter.
-fn physical(state: &dyn DataFusionSession, filter: &Expr, schema: &SchemaRef) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
+fn physical(
+    state: &dyn DataFusionSession,
+    filter: &Expr,
+    schema: &SchemaRef,
+) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
     let schema: DFSchema = Arc::clone(schema).to_dfschema()?;
     let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
     let simplifier = ExprSimplifier::new(context);
@@ -353,4 +361,3 @@ pub(crate) fn governed(source: &Arc<dyn datafusion::logical_expr::TableSource>) 
     let provider: &dyn Any = &*provider.table_provider;
     provider.downcast_ref::<GovernedTable>()
 }
-

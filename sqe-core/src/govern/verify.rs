@@ -6,8 +6,8 @@
 use std::{any::Any, collections::HashMap, sync::Arc};
 
 use datafusion::{
-    common::tree_node::TreeNodeRecursion,
     catalog::cte_worktable::CteWorkTable,
+    common::tree_node::TreeNodeRecursion,
     datasource::{DefaultTableSource, memory::MemorySourceConfig, source::DataSourceExec},
     functions_table::generate_series::GenerateSeriesTable,
     logical_expr::{LogicalPlan, TableSource},
@@ -15,7 +15,9 @@ use datafusion::{
 };
 use uuid::Uuid;
 
-use super::{Authorized, GovernedTable, GrantedScanExec, SecurityBarrierExec, constant::ConstantTable, table::governed};
+use super::{
+    Authorized, GovernedTable, GrantedScanExec, SecurityBarrierExec, constant::ConstantTable, table::governed,
+};
 use crate::{Error, Result, scheduler::Scheduler};
 
 /// The decisions of one query, by the grants that were minted for it.
@@ -154,11 +156,33 @@ fn belongs(node: &Arc<dyn ExecutionPlan>, scan_nodes: &[String], scheduler: &dyn
 const MOVES_BATCHES: &[&str] = &["BufferExec", "CoalesceBatchesExec", "CooperativeExec", "RepartitionExec"];
 
 const KNOWN_NODES: &[&str] = &[
-    "AggregateExec", "BoundedWindowAggExec", "BufferExec", "CoalesceBatchesExec", "CoalescePartitionsExec",
-    "CooperativeExec", "CrossJoinExec", "FilterExec", "GlobalLimitExec", "HashJoinExec", "InterleaveExec",
-    "LocalLimitExec", "NestedLoopJoinExec", "PartialSortExec", "PartitionedTopKExec", "PiecewiseMergeJoinExec",
-    "ProjectionExec", "RecursiveQueryExec", "RepartitionExec", "ScalarSubqueryExec", "SortExec", "SortExec(TopK)",
-    "SortMergeJoinExec", "SortPreservingMergeExec", "SymmetricHashJoinExec", "UnionExec", "UnnestExec",
+    "AggregateExec",
+    "BoundedWindowAggExec",
+    "BufferExec",
+    "CoalesceBatchesExec",
+    "CoalescePartitionsExec",
+    "CooperativeExec",
+    "CrossJoinExec",
+    "FilterExec",
+    "GlobalLimitExec",
+    "HashJoinExec",
+    "InterleaveExec",
+    "LocalLimitExec",
+    "NestedLoopJoinExec",
+    "PartialSortExec",
+    "PartitionedTopKExec",
+    "PiecewiseMergeJoinExec",
+    "ProjectionExec",
+    "RecursiveQueryExec",
+    "RepartitionExec",
+    "ScalarSubqueryExec",
+    "SortExec",
+    "SortExec(TopK)",
+    "SortMergeJoinExec",
+    "SortPreservingMergeExec",
+    "SymmetricHashJoinExec",
+    "UnionExec",
+    "UnnestExec",
     "WindowAggExec",
 ];
 
@@ -189,7 +213,9 @@ fn node_word(plan: &LogicalPlan) -> &'static str {
         LogicalPlan::Dml(_) => "a change of rows",
         LogicalPlan::Ddl(_) => "a change of definitions",
         LogicalPlan::Copy(_) => "COPY",
-        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => "a nested EXPLAIN or DESCRIBE",
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
+            "a nested EXPLAIN or DESCRIBE"
+        }
         LogicalPlan::Statement(_) => "a session statement",
         LogicalPlan::Extension(_) => "an extension node",
         _ => "this kind of node",

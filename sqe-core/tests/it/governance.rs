@@ -13,7 +13,9 @@ use crate::people::{NAME, PHONE, SALARY, analyst, building, restricted, world};
 #[case::quoted("SELECT \"name\" FROM \"app\".\"people\"")]
 #[case::cte("WITH x AS (SELECT * FROM people) SELECT name FROM x")]
 #[case::nested_cte("WITH x AS (WITH y AS (SELECT * FROM people) SELECT * FROM y) SELECT name FROM x")]
-#[case::recursive("WITH RECURSIVE r AS (SELECT id, name FROM people UNION ALL SELECT id + 1000, name FROM r WHERE id < 0) SELECT name FROM r WHERE id > 0")]
+#[case::recursive(
+    "WITH RECURSIVE r AS (SELECT id, name FROM people UNION ALL SELECT id + 1000, name FROM r WHERE id < 0) SELECT name FROM r WHERE id > 0"
+)]
 #[case::subquery("SELECT name FROM (SELECT * FROM people WHERE id > 0)")]
 #[case::in_subquery("SELECT name FROM people WHERE id IN (SELECT id FROM people)")]
 #[case::exists("SELECT name FROM people p WHERE EXISTS (SELECT 1 FROM people q WHERE q.id = p.id)")]
@@ -147,7 +149,11 @@ async fn an_outage_is_an_error_and_never_an_empty_list() {
 async fn explain_ends_at_the_barrier() {
     let world = world();
     world.rules.select("alice", "people", analyst());
-    for sql in ["EXPLAIN SELECT name, phone FROM people WHERE id > 1", "EXPLAIN VERBOSE SELECT * FROM people", "EXPLAIN ANALYZE SELECT * FROM people"] {
+    for sql in [
+        "EXPLAIN SELECT name, phone FROM people WHERE id > 1",
+        "EXPLAIN VERBOSE SELECT * FROM people",
+        "EXPLAIN ANALYZE SELECT * FROM people",
+    ] {
         let text = world.rows("alice", sql).await.unwrap().join("\n");
         assert!(text.contains("SecurityBarrierExec"), "{text}");
         for secret in ["BUILDING", "KeepLast", "salary", "coalesce", "output_rows=6", "4242"] {
@@ -183,7 +189,10 @@ async fn copies_hold_what_their_maker_saw() {
     let world = world();
     world.rules.select("alice", "people", analyst());
     world.rows("alice", "CREATE TABLE scratch.mine AS SELECT * FROM people").await.unwrap();
-    assert_eq!(world.sorted("alice", "SELECT name, phone FROM scratch.mine").await.unwrap(), ["ann|1111", "cid|3333", "eve|NULL"]);
+    assert_eq!(
+        world.sorted("alice", "SELECT name, phone FROM scratch.mine").await.unwrap(),
+        ["ann|1111", "cid|3333", "eve|NULL"]
+    );
     assert_eq!(world.rows("mallory", "SELECT * FROM scratch.mine").await.unwrap_err().kind(), ErrorKind::NotFound);
     world.rows("alice", "INSERT INTO scratch.mine SELECT * FROM people WHERE id = 1").await.unwrap();
     assert_eq!(world.rows("alice", "SELECT count(*), max(phone) FROM scratch.mine").await.unwrap(), ["4|3333"]);

@@ -162,5 +162,7 @@ async fn two_engines_in_one_process_share_nothing() {
     assert_eq!(two.rows("alice", "SELECT count(*) FROM people").await.unwrap_err().kind(), ErrorKind::NotFound);
     one.rows("root", "INSERT INTO orders VALUES (9, 9, 1)").await.unwrap();
     assert_eq!(two.rows("root", "SELECT count(*) FROM orders").await.unwrap(), ["5"]);
-    assert!(two.trail.events.lock().iter().all(|event| event.query.statement != "SELECT count(*) FROM people" || event.query.principal.subject == "alice"));
+    assert!(two.trail.events.lock().iter().all(
+        |event| event.query.statement != "SELECT count(*) FROM people" || event.query.principal.subject == "alice"
+    ));
 }

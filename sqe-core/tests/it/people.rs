@@ -1,9 +1,6 @@
 //! People, policies and a trail, for tests.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, StringArray},
@@ -169,7 +166,8 @@ impl World {
 
 pub fn text_rows(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
-    let columns: Vec<_> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    let columns: Vec<_> =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
     let row = |row: usize| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
     (0..batch.num_rows()).map(row).collect()
 }
@@ -189,7 +187,11 @@ pub fn people() -> RecordBatch {
             column(vec![Some("BUILDING"), Some("AUTO"), Some("BUILDING"), None, Some("BUILDING"), Some("AUTO")]),
             true,
         ),
-        ("salary", Arc::new(Int64Array::from(vec![Some(10), Some(20), Some(30), Some(40), None, Some(4242)])) as ArrayRef, true),
+        (
+            "salary",
+            Arc::new(Int64Array::from(vec![Some(10), Some(20), Some(30), Some(40), None, Some(4242)])) as ArrayRef,
+            true,
+        ),
         (
             "phone",
             column(vec![Some("11-1111"), Some("22-2222"), Some("33-3333"), Some("44"), None, Some("66-6666")]),

@@ -30,7 +30,12 @@ use crate::people::{World, world_with};
 /// How many cases of a property to try: `SQE_PROPERTY_CASES` of each thousand that are asked for by default.
 fn cases(default: u32) -> Config {
     let share = std::env::var("SQE_PROPERTY_CASES").ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1000);
-    Config { cases: (default * share / 1000).max(1), failure_persistence: None, max_shrink_iters: 200, ..Config::default() }
+    Config {
+        cases: (default * share / 1000).max(1),
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..Config::default()
+    }
 }
 
 /// A row of `t(k BIGINT NOT NULL, n BIGINT, s VARCHAR, x BIGINT, y VARCHAR)`.
@@ -47,7 +52,8 @@ const COLUMNS: [&str; 5] = ["k", "n", "s", "x", "y"];
 
 fn row() -> impl Strategy<Value = Row> {
     let number = || proptest::option::weighted(0.8, -3_i64..6);
-    let text = || proptest::option::weighted(0.8, prop_oneof![Just("a"), Just("b"), Just("abc"), Just("a_c"), Just("")]);
+    let text =
+        || proptest::option::weighted(0.8, prop_oneof![Just("a"), Just("b"), Just("abc"), Just("a_c"), Just("")]);
     (0_i64..8, number(), text(), number(), text()).prop_map(|(k, n, s, x, y)| Row {
         k,
         n,
@@ -82,7 +88,11 @@ fn predicate() -> impl Strategy<Value = RowPredicate> {
         Just(CompareOp::GtEq)
     ];
     let leaf = prop_oneof![
-        (number.clone(), op.clone(), -3_i64..6).prop_map(|(id, op, value)| RowPredicate::compare(id, op, Value::Integer(value))),
+        (number.clone(), op.clone(), -3_i64..6).prop_map(|(id, op, value)| RowPredicate::compare(
+            id,
+            op,
+            Value::Integer(value)
+        )),
         (text.clone(), op, "[abc_]{0,2}").prop_map(|(id, op, value)| RowPredicate::compare(id, op, Value::Text(value))),
         (number, proptest::collection::vec(-3_i64..6, 1..4)).prop_map(|(id, list)| RowPredicate::In {
             value: Box::new(RowPredicate::Column(id)),
@@ -125,11 +135,7 @@ fn restrictions() -> impl Strategy<Value = Restrictions> {
         Just(Mask::Constant(Value::Integer(7))),
     ];
     let treatment = |mask: BoxedStrategy<Mask>| prop_oneof![3 => Just(None), 1 => Just(Some(None)), 3 => mask.prop_map(|mask| Some(Some(mask)))];
-    (
-        proptest::option::weighted(0.85, predicate()),
-        treatment(number_mask.boxed()),
-        treatment(text_mask.boxed()),
-    )
+    (proptest::option::weighted(0.85, predicate()), treatment(number_mask.boxed()), treatment(text_mask.boxed()))
         .prop_map(|(filter, number, text)| {
             let mut held = Restrictions::default();
             held.filter = filter;
@@ -185,11 +191,19 @@ fn interpret(predicate: &RowPredicate, row: &Row) -> Got {
         }
         RowPredicate::And(parts) => {
             let all: Vec<_> = parts.iter().map(truth).collect();
-            of_bool(if all.contains(&Some(false)) { Some(false) } else { all.into_iter().collect::<Option<Vec<_>>>().map(|_| true) })
+            of_bool(if all.contains(&Some(false)) {
+                Some(false)
+            } else {
+                all.into_iter().collect::<Option<Vec<_>>>().map(|_| true)
+            })
         }
         RowPredicate::Or(parts) => {
             let all: Vec<_> = parts.iter().map(truth).collect();
-            of_bool(if all.contains(&Some(true)) { Some(true) } else { all.into_iter().collect::<Option<Vec<_>>>().map(|_| false) })
+            of_bool(if all.contains(&Some(true)) {
+                Some(true)
+            } else {
+                all.into_iter().collect::<Option<Vec<_>>>().map(|_| false)
+            })
         }
         RowPredicate::Not(inner) => of_bool(truth(inner).map(|value| !value)),
         RowPredicate::IsNull(inner) => Got::Bool(interpret(inner, row) == Got::Null),
@@ -202,7 +216,11 @@ fn interpret(predicate: &RowPredicate, row: &Row) -> Got {
             value => Got::Bool(list.iter().any(|item| constant(item) == value)),
         },
         RowPredicate::If { condition, then, otherwise } => {
-            if truth(condition) == Some(true) { interpret(then, row) } else { interpret(otherwise, row) }
+            if truth(condition) == Some(true) {
+                interpret(then, row)
+            } else {
+                interpret(otherwise, row)
+            }
         }
         RowPredicate::Coalesce(inner, value) => match interpret(inner, row) {
             Got::Null => constant(value),
@@ -274,7 +292,8 @@ fn columns_of(held: &Restrictions) -> Vec<&'static str> {
 /// A query over `t` whose answer does not depend on the order of rows; `$` stands for a column.
 fn query(columns: Vec<&'static str>) -> impl Strategy<Value = String> {
     let column = proptest::sample::select(columns.clone());
-    let number = proptest::sample::select(columns.iter().copied().filter(|name| "knx".contains(name)).collect::<Vec<_>>());
+    let number =
+        proptest::sample::select(columns.iter().copied().filter(|name| "knx".contains(name)).collect::<Vec<_>>());
     let term = prop_oneof![
         column.clone().prop_map(str::to_owned),
         number.clone().prop_map(|name| format!("{name} + 1")),
@@ -302,8 +321,13 @@ fn query(columns: Vec<&'static str>) -> impl Strategy<Value = String> {
             2 => format!("SELECT DISTINCT {list} FROM t WHERE {condition}"),
             3 => format!("SELECT {list} FROM t WHERE {condition} ORDER BY {places} LIMIT 3"),
             4 => format!("SELECT count(*), min({key}), max({key}), sum({key}) FROM t WHERE {condition}"),
-            5 => format!("SELECT t.k, v.k FROM t JOIN t v ON t.{key} = v.{key} WHERE {}", condition.replace("t.", "t.").replace("(k ", "(t.k ").replace("(n ", "(t.n ").replace("(x ", "(t.x ")),
-            _ => format!("WITH c AS (SELECT * FROM t WHERE {condition}) SELECT count(*) FROM c a, c b WHERE a.{key} < b.{key}"),
+            5 => format!(
+                "SELECT t.k, v.k FROM t JOIN t v ON t.{key} = v.{key} WHERE {}",
+                condition.replace("t.", "t.").replace("(k ", "(t.k ").replace("(n ", "(t.n ").replace("(x ", "(t.x ")
+            ),
+            _ => format!(
+                "WITH c AS (SELECT * FROM t WHERE {condition}) SELECT count(*) FROM c a, c b WHERE a.{key} < b.{key}"
+            ),
         }
     })
 }

@@ -12,7 +12,8 @@ use crate::people::{analyst, text_rows, world};
 
 fn row(values: &[i64]) -> RecordBatch {
     let column = |value: &i64| Arc::new(Int64Array::from(vec![*value])) as arrow::array::ArrayRef;
-    RecordBatch::try_from_iter(values.iter().enumerate().map(|(index, value)| (index.to_string(), column(value)))).unwrap()
+    RecordBatch::try_from_iter(values.iter().enumerate().map(|(index, value)| (index.to_string(), column(value))))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -31,7 +32,9 @@ async fn the_announced_schema_is_that_of_the_batches() {
         let shape = session.describe(sql).await.unwrap();
         let planned = session.plan(Statement::new(sql)).await.unwrap();
         let schema = planned.schema();
-        let names = |schema: &arrow::datatypes::Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let names = |schema: &arrow::datatypes::Schema| {
+            schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()
+        };
         assert_eq!(names(&shape.schema), names(&schema), "{sql}");
         let stream = planned.run().await.unwrap();
         assert_eq!(stream.schema(), schema);

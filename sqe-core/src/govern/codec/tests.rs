@@ -40,8 +40,8 @@ fn raw() -> Arc<dyn ExecutionPlan> {
 }
 
 fn grant(unconditional: bool) -> ScanGrant {
-    let table = TableId { name: TableName::new("lake", "s", "t"), id: "4711".into() };
-    ScanGrant::mint(QueryId::new(), Principal::new("issuer", "alice"), table, unconditional)
+    let table = TableId::new(TableName::new("lake", "s", "t"), uuid::Uuid::from_u128(4711));
+    ScanGrant::mint(QueryId::random(), Principal::new("issuer", "alice"), table, unconditional)
 }
 
 fn above_ten() -> Arc<dyn PhysicalExpr> {
@@ -172,12 +172,9 @@ fn rows_in_memory_stay_where_they_are() {
     let codec = codec("k", "mask");
     let hidden = || -> Arc<dyn ExecutionPlan> { Arc::new(OpaqueScanExec::new(raw())) };
     let mut buf = Vec::new();
-    for node in [
-        hidden(),
-        Arc::new(GrantedScanExec::new(grant(true), hidden()).unwrap()),
-        Arc::new(barrier(hidden())),
-        raw(),
-    ] {
+    for node in
+        [hidden(), Arc::new(GrantedScanExec::new(grant(true), hidden()).unwrap()), Arc::new(barrier(hidden())), raw()]
+    {
         assert!(codec.try_encode(node, &mut buf).is_err());
         assert!(buf.is_empty(), "a refused node leaves nothing for the next codec to trip over");
     }
