@@ -40,7 +40,7 @@ fn start(mut command: Command, test: &str, dir: &Path) -> (Child, impl Iterator<
 }
 
 #[test]
-#[ignore = "a child process of the test below"]
+#[ignore = "run by every_acknowledged_event_survives_kill_9_and_open_intents_become_interrupted"]
 fn record_until_killed() {
     let (dir, _) = orders();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
@@ -108,7 +108,7 @@ fn every_acknowledged_event_survives_kill_9_and_open_intents_become_interrupted(
 }
 
 #[test]
-#[ignore = "a child process of the test below"]
+#[ignore = "run by a_process_that_runs_out_of_space_refuses_and_goes_on_when_there_is_room_again"]
 fn record_until_refused() {
     let (dir, mut orders) = orders();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();

@@ -327,7 +327,7 @@ mod tests {
             let writes =
                 if self.0 == Fault::SameKeysForWriting { false } else { request.operation == Operation::Write };
             let secret = match self.0 {
-                Fault::SharedKeys => "the one secret".to_owned(),
+                Fault::SharedKeys => format!("the one secret for {writes}"),
                 _ => format!("secret of {} {writes}", request.identity.principal),
             };
             let hours = if self.0 == Fault::Expired { -1 } else { 1 };

@@ -106,7 +106,10 @@ pub(super) fn scalar(value: &Value, hint: Option<&DataType>) -> Result<ScalarVal
     Ok(match value {
         Value::Null => ScalarValue::Null,
         Value::Boolean(value) => ScalarValue::Boolean(Some(*value)),
-        Value::Integer(value) => ScalarValue::Int64(Some(*value)),
+        Value::Integer(value) => match (hint, i32::try_from(*value)) {
+            (Some(DataType::Int32), Ok(value)) => ScalarValue::Int32(Some(value)),
+            _ => ScalarValue::Int64(Some(*value)),
+        },
         Value::Text(text) => match hint {
             Some(DataType::Utf8View) => ScalarValue::Utf8View(Some(text.clone())),
             _ => ScalarValue::Utf8(Some(text.clone())),
@@ -125,8 +128,26 @@ pub(super) fn scalar(value: &Value, hint: Option<&DataType>) -> Result<ScalarVal
                 _ => ScalarValue::TimestampMicrosecond(Some(*micros), zone),
             }
         }
-        Value::Decimal(text) => decimal(text)?,
+        Value::Decimal(text) => {
+            let constant = decimal(text)?;
+            match hint {
+                Some(DataType::Decimal128(precision, scale)) => {
+                    rescaled(&constant, *precision, *scale).unwrap_or(constant)
+                }
+                _ => constant,
+            }
+        }
     })
+}
+
+/// The same number with the precision and the scale of a column, so that the column need not be cast; `None` if it has
+/// more digits than that.
+fn rescaled(constant: &ScalarValue, precision: u8, scale: i8) -> Option<ScalarValue> {
+    let ScalarValue::Decimal128(Some(value), _, from) = constant else { return None };
+    let power = 10_i128.checked_pow(u32::try_from(scale.checked_sub(*from)?).ok()?)?;
+    let value = value.checked_mul(power)?;
+    let limit = 10_i128.checked_pow(u32::from(precision))?;
+    (value.checked_abs()? < limit).then_some(ScalarValue::Decimal128(Some(value), precision, scale))
 }
 
 fn decimal(text: &str) -> Result<ScalarValue> {
@@ -142,4 +163,21 @@ fn decimal(text: &str) -> Result<ScalarValue> {
     let scale = i8::try_from(fraction.len()).map_err(|_| bad())?;
     let precision = u8::try_from(digits.len().max(1)).map_err(|_| bad())?;
     Ok(ScalarValue::Decimal128(Some(value), precision, scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_take_the_type_of_their_column_where_that_is_exact() {
+        let of = |value: Value, hint: DataType| scalar(&value, Some(&hint)).unwrap();
+        assert_eq!(of(Value::Integer(7), DataType::Int32), ScalarValue::Int32(Some(7)));
+        assert_eq!(of(Value::Integer(1 << 40), DataType::Int32), ScalarValue::Int64(Some(1 << 40)));
+        let decimal =
+            |text: &str, precision, scale| of(Value::Decimal(text.into()), DataType::Decimal128(precision, scale));
+        assert_eq!(decimal("1.5", 15, 2), ScalarValue::Decimal128(Some(150), 15, 2));
+        assert_eq!(decimal("-1.505", 15, 2), ScalarValue::Decimal128(Some(-1505), 4, 3), "more digits than the column");
+        assert_eq!(decimal("1000", 4, 2), ScalarValue::Decimal128(Some(1000), 4, 0), "more than the column holds");
+    }
 }

@@ -10,10 +10,14 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session as DataFusionSession, TableProvider},
-    common::{DFSchema, Statistics, ToDFSchema, stats::Precision},
+    common::{
+        DFSchema, Statistics, ToDFSchema,
+        stats::Precision,
+        tree_node::{Transformed, TreeNode},
+    },
     error::{DataFusionError, Result as DataFusionResult},
     logical_expr::{
-        Expr, TableProviderFilterPushDown, TableType, expr_rewriter::unnormalize_col, simplify::SimplifyContext,
+        Expr, TableProviderFilterPushDown, TableType, expr_rewriter::unnormalize_col, lit, simplify::SimplifyContext,
     },
     optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::PhysicalExpr,
@@ -342,7 +346,10 @@ fn has_constant_leaf(plan: &Arc<dyn ExecutionPlan>) -> bool {
     }
 }
 
-/// Coerces, folds constants and compiles a row filter.
+/// Coerces and compiles a row filter.
+///
+/// Constants are cast, and nothing else is simplified: DataFusion's simplifier is right about where a condition is true,
+/// and may turn unknown into false on the way (`x IN (1) AND x IN (2)`), which a negation above would turn into rows.
 fn physical(
     state: &dyn DataFusionSession,
     filter: &Expr,
@@ -350,9 +357,18 @@ fn physical(
 ) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
     let schema: DFSchema = Arc::clone(schema).to_dfschema()?;
     let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
-    let simplifier = ExprSimplifier::new(context);
-    let filter = simplifier.simplify(simplifier.coerce(filter.clone(), &schema)?)?;
-    state.create_physical_expr(filter, &schema)
+    let filter = ExprSimplifier::new(context).coerce(filter.clone(), &schema)?;
+    let filter = filter.transform_up(|expr| {
+        let constant = match &expr {
+            Expr::Cast(cast) => match cast.expr.as_ref() {
+                Expr::Literal(value, _) => value.cast_to(cast.field.data_type()).ok(),
+                _ => None,
+            },
+            _ => None,
+        };
+        Ok(constant.map_or_else(|| Transformed::no(expr), |value| Transformed::yes(lit(value))))
+    })?;
+    state.create_physical_expr(filter.data, &schema)
 }
 
 /// Finds the governed table behind a scan of a logical plan.

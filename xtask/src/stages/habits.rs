@@ -26,7 +26,6 @@ const RULES: &[Rule] = &[
     Rule { suffix: ".rs", text: ["```", "ignore"], why: "code in documentation must compile" },
     Rule { suffix: ".rs", text: ["todo", "!("], why: "unfinished code" },
     Rule { suffix: ".rs", text: ["unimplemented", "!("], why: "unfinished code" },
-    Rule { suffix: ".rs", text: ["#[ign", "ore"], why: "a test that does not run proves nothing" },
     Rule { suffix: ".rs", text: ["//! TO", "DO"], why: "unfinished code" },
 ];
 
@@ -60,6 +59,13 @@ fn look(name: &str, text: &str) -> Vec<String> {
             problems.push(format!("{name}:{}: {forbidden}: {}", number + 1, rule.why));
         }
     }
+    if name.ends_with(".rs") {
+        problems.extend(asleep(text).into_iter().map(|line| {
+            format!(
+                "{name}:{line}: a test that does not run proves nothing; say \"run by\" and the test here that runs it"
+            )
+        }));
+    }
     let lines = text.lines().count();
     if name.ends_with(".rs") && lines > LONGEST {
         problems.push(format!("{name}: {lines} lines; look for the second idea in it"));
@@ -67,9 +73,29 @@ fn look(name: &str, text: &str) -> Vec<String> {
     problems
 }
 
+/// The lines of ignored tests that no test of the same file runs, as a process of its own.
+fn asleep(text: &str) -> Vec<usize> {
+    let mark = ["#[ign", "ore"].concat();
+    let woken = |line: &str| {
+        let runner = line.split_once("= \"run by ").and_then(|(_, rest)| rest.split_once('"'));
+        runner.is_some_and(|(runner, _)| text.contains(&format!("fn {runner}(")))
+    };
+    let ignored = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(&mark));
+    ignored.filter(|(_, line)| !woken(line)).map(|(number, _)| number + 1).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::look;
+
+    #[test]
+    fn a_test_that_nobody_runs_is_found_and_one_that_another_runs_is_not() {
+        let mark = ["#[ign", "ore"].concat();
+        let runner = "fn parent() {}";
+        assert_eq!(look("a.rs", &format!("{runner}\n{mark}]\nfn child() {{}}")).len(), 1);
+        assert_eq!(look("a.rs", &format!("{runner}\n{mark} = \"run by nobody\"]\nfn child() {{}}")).len(), 1);
+        assert!(look("a.rs", &format!("{runner}\n{mark} = \"run by parent\"]\nfn child() {{}}")).is_empty());
+    }
 
     #[test]
     fn a_machine_path_is_found_with_its_line_and_ordinary_text_is_not() {
