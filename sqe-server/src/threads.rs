@@ -39,7 +39,8 @@ impl OwnThreads {
         let wanted = partitions.saturating_mul(limits.concurrent_per_person.saturating_add(1));
         let threads = wanted.min(ENOUGH.max(partitions.saturating_mul(4)));
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(threads).thread_name("sqe-statement").enable_all();
+        // Expressions are evaluated as deep as they nest.
+        builder.worker_threads(threads).thread_stack_size(16 << 20).thread_name("sqe-statement").enable_all();
         Ok(Self { runtime: Some(builder.build().context("cannot start threads for statements")?) })
     }
 }

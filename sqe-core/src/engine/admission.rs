@@ -1,22 +1,29 @@
-//! Whose turn it is: a cap on all statements, and one on each person's.
+//! Whose turn it is: a cap on all statements, and one on each person's; the same for statements that are being planned.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
 use crate::{Error, Principal, Result};
 
 #[derive(Debug)]
 pub(super) struct Admission {
-    all: Arc<Semaphore>,
-    people: Mutex<HashMap<Principal, Arc<Semaphore>>>,
-    per_person: usize,
+    running: Places,
+    planning: Places,
     queue: Duration,
 }
 
-/// The right to run one statement; given back when dropped.
+/// Places for all together, of which one person gets some.
+#[derive(Debug)]
+struct Places {
+    all: Arc<Semaphore>,
+    people: Mutex<HashMap<Principal, Arc<Semaphore>>>,
+    per_person: usize,
+}
+
+/// The right to run, or to plan, one statement; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     _person: OwnedSemaphorePermit,
@@ -25,39 +32,63 @@ pub(super) struct Slot {
 
 impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
+        // Planning computes without a pause, so more of it than there are cores helps nobody; a few more places keep one
+        // person's large statements from delaying another's small ones.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let planning = (4 * cores).max(8);
         Self {
-            all: Arc::new(Semaphore::new(limits.concurrent)),
-            people: Mutex::new(HashMap::new()),
-            per_person: limits.concurrent_per_person,
+            running: Places::new(limits.concurrent, limits.concurrent_per_person),
+            planning: Places::new(planning, planning / 4),
             queue: limits.queue,
         }
     }
 
-    /// Waits for a turn: first among the person's own statements, then among all, so that one person's queue takes no
-    /// place from others.
+    /// Waits for a turn to run.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if it does not come in time.
     pub(super) async fn admit(&self, principal: &Principal) -> Result<Slot> {
-        let person = self.person(principal);
-        let turns = async {
-            let person = person.acquire_owned().await;
-            let all = Arc::clone(&self.all).acquire_owned().await;
-            person.and_then(|person| Ok((person, all?)))
-        };
-        match tokio::time::timeout(self.queue, turns).await {
-            Ok(Ok((person, all))) => Ok(Slot { _person: person, _all: all }),
+        self.turn(&self.running, principal, "running").await
+    }
+
+    /// Waits for a turn to plan.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if it does not come in time.
+    pub(super) async fn admit_planning(&self, principal: &Principal) -> Result<Slot> {
+        self.turn(&self.planning, principal, "being planned").await
+    }
+
+    async fn turn(&self, places: &Places, principal: &Principal, doing: &str) -> Result<Slot> {
+        match tokio::time::timeout(self.queue, places.take(principal)).await {
+            Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) => Err(Error::unavailable("the engine is shutting down")),
             Err(_) => Err(Error::exhausted(format!(
-                "too many statements are running; none ended within {} s; try again later",
+                "too many statements are {doing}; none ended within {} s; try again later",
                 self.queue.as_secs()
             ))),
         }
     }
+}
+
+impl Places {
+    fn new(all: usize, per_person: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), people: Mutex::new(HashMap::new()), per_person }
+    }
+
+    /// First among the person's own statements, then among all, so that one person's queue takes no place from others.
+    async fn take(&self, principal: &Principal) -> std::result::Result<Slot, AcquireError> {
+        let person = self.person(principal).acquire_owned().await?;
+        let all = Arc::clone(&self.all).acquire_owned().await?;
+        Ok(Slot { _person: person, _all: all })
+    }
 
     fn person(&self, principal: &Principal) -> Arc<Semaphore> {
         let mut people = self.people.lock();
-        // People without running statements need no entry.
-        people.retain(|_, slots| Arc::strong_count(slots) > 1 || slots.available_permits() < self.per_person);
-        let slots = people.entry(principal.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.per_person)));
-        Arc::clone(slots)
+        // People without statements need no entry.
+        people.retain(|_, places| Arc::strong_count(places) > 1 || places.available_permits() < self.per_person);
+        let places = people.entry(principal.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.per_person)));
+        Arc::clone(places)
     }
 }
 

@@ -18,6 +18,7 @@ use datafusion::{
 use super::{
     Session, information_schema,
     resolve::{INFORMATION_SCHEMA, full_name, readable},
+    shape,
     trail::Case,
 };
 use crate::{Error, Result, TableName, govern::GovernedTable};
@@ -111,6 +112,7 @@ pub(super) async fn bind_against(
     options.default_catalog = catalog;
     options.default_schema = schema;
     let plan = state.statement_to_plan(statement).await?;
+    shape::check_plan(&plan)?;
     Ok(Bound { plan, tables, state })
 }
 

@@ -19,7 +19,7 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-use super::{Engine, Inner, admission::Admission};
+use super::{Engine, Inner, admission::Admission, bounded};
 use crate::{
     Error, IdentityProvider, PolicyEngine, Result, Secret,
     audit::AuditSink,
@@ -251,6 +251,7 @@ impl EngineBuilder {
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .with_table_factories(Default::default());
         let mut template = scheduler.configure(builder)?.build();
+        bounded::bound(&mut template)?;
         for function in self.functions {
             template.register_udf(function)?;
         }

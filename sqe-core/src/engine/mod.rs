@@ -17,6 +17,7 @@
 
 mod admission;
 mod bind;
+mod bounded;
 mod builder;
 mod decide;
 mod error;
@@ -27,6 +28,7 @@ mod plan;
 mod resolve;
 mod run;
 mod session;
+mod shape;
 mod statement;
 mod trail;
 mod vend;

@@ -15,6 +15,7 @@ use datafusion::{
     physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
 };
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Session,
@@ -147,31 +148,22 @@ impl Session {
     /// # Errors
     /// Those of [`plan`](Self::plan).
     pub async fn describe(&self, sql: &str) -> Result<StatementShape> {
-        self.check_alive()?;
-        let mut case = Case::new(self, sql);
-        match on_tall_stack(describe(&mut case, sql)).await {
-            Ok(shape) => Ok(shape),
-            Err(error) => Err(case.refuse(error).await),
-        }
+        let sql = sql.to_owned();
+        let case = Case::new(self, &sql);
+        apart(case, async move |case: &mut Case| describe(case, &sql).await).await.map(|(shape, _)| shape)
     }
 
     /// Authorises and plans a statement.
     ///
     /// # Errors
     /// `InvalidInput`, `Unsupported` for the statement itself; `NotFound` and `PermissionDenied` for its tables;
-    /// `Unavailable` if a catalog, the policy engine or the audit trail does not answer.
+    /// `Unavailable` if a catalog, the policy engine or the audit trail does not answer; `ResourceExhausted` if too much
+    /// is being planned.
     pub async fn plan(&self, statement: Statement) -> Result<Planned> {
-        self.check_alive()?;
-        let mut case = Case::new(self, &statement.sql);
-        let deadline = self.engine().limits.deadline;
-        let planned = match tokio::time::timeout(deadline, on_tall_stack(plan(&mut case, &statement))).await {
-            Ok(planned) => planned,
-            Err(_) => Err(Error::new(ErrorKind::DeadlineExceeded, "planning took longer than a statement may take")),
-        };
-        match planned {
-            Ok((work, schema, kind)) => Ok(Planned { case, schema, kind, work, started: Instant::now() }),
-            Err(error) => Err(case.refuse(error).await),
-        }
+        let started = Instant::now();
+        let case = Case::new(self, &statement.sql);
+        let planned = apart(case, async move |case: &mut Case| plan(case, &statement).await).await;
+        planned.map(|((work, schema, kind), case)| Planned { case, schema, kind, work, started })
     }
 
     /// Plans and runs a statement without parameters.
@@ -183,10 +175,50 @@ impl Session {
     }
 }
 
+/// Plans on a thread of its own and in turn, since planners compute without a pause: whatever somebody asks, the threads
+/// that serve everybody stay free. What fails is put on record, also if nobody waits for the answer any more.
+async fn apart<T, F>(case: Case, work: F) -> Result<(T, Case)>
+where
+    T: Send + 'static,
+    F: AsyncFnOnce(&mut Case) -> Result<T> + Send + 'static,
+{
+    case.session.check_alive()?;
+    let engine = Arc::clone(case.session.engine());
+    let slot = match engine.admission.admit_planning(&case.session.identity().principal).await {
+        Ok(slot) => slot,
+        Err(error) => return Err(case.refuse(error).await),
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let abandoned = CancellationToken::new();
+    let _guard = abandoned.clone().drop_guard();
+    let span = tracing::Span::current();
+    let task = tokio::task::spawn_blocking(move || {
+        let _entered = span.entered();
+        let mut case = case;
+        let deadline = engine.limits.deadline;
+        let result = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
+                done = tokio::time::timeout(deadline, on_tall_stack(work(&mut case))) => done.unwrap_or_else(|_| {
+                    Err(Error::new(ErrorKind::DeadlineExceeded, "planning took longer than a statement may take"))
+                }),
+            }
+        });
+        let result = match result {
+            Ok(done) => Ok((done, case)),
+            Err(error) => Err(runtime.block_on(case.refuse(error))),
+        };
+        drop(slot);
+        result
+    });
+    task.await.unwrap_or_else(|_| Err(Error::internal("planning failed; see the engine's log")))
+}
+
 /// Polls planning on a stack of its own: an expression nests as deep as a person cares to write, and planners recurse.
 async fn on_tall_stack<T>(work: impl Future<Output = T>) -> T {
-    const NEEDED: usize = 8 << 20;
-    const TALL: usize = 32 << 20;
+    const NEEDED: usize = 48 << 20;
+    const TALL: usize = 64 << 20;
     let mut work = pin!(work);
     std::future::poll_fn(|cx| stacker::maybe_grow(NEEDED, TALL, || work.as_mut().poll(cx))).await
 }

@@ -119,10 +119,12 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Makes the intent durable.
+    /// Makes the intent durable. Whoever goes away meanwhile leaves an effect, too: the intent may be on its way.
     pub(super) async fn open(case: Case, slot: Slot) -> Result<Self> {
-        case.intend().await?;
-        Ok(Self { case, rows: 0, bytes: 0, slot: Some(slot), open: true })
+        let mut ledger = Self { case, rows: 0, bytes: 0, slot: Some(slot), open: true };
+        let intended = ledger.case.intend().await;
+        ledger.open = intended.is_ok();
+        intended.map(|()| ledger)
     }
 
     /// Makes the effect durable. Returns the error that the person is told, if any.
@@ -184,12 +186,12 @@ pub(super) async fn run(planned: Planned) -> Result<QueryStream> {
             }
         }
         Work::Write(write) => {
-            let (rows, ledger) = write::run_write(&session, query, *write, stop, ledger).await?;
-            return finished(query, count_batch(rows)?, ledger).await;
+            let rows = write::run_write(&session, query, *write, stop, ledger).await?;
+            return finished(query, count_batch(rows)?);
         }
         Work::Change(change) => {
-            let ledger = write::run_change(query, change, stop, ledger).await?;
-            return finished(query, count_batch(0)?, ledger).await;
+            write::run_change(change, stop, ledger).await?;
+            return finished(query, count_batch(0)?);
         }
     };
     let running = Running { input, stop, ledger: Some(ledger) };
@@ -213,16 +215,13 @@ fn driven(mut input: SendableRecordBatchStream) -> SendableRecordBatchStream {
     driver.build()
 }
 
-async fn concluded(ledger: Ledger, error: Error) -> Error {
+pub(super) async fn concluded(ledger: Ledger, error: Error) -> Error {
     let fallback = Error::internal("the statement failed");
     ledger.conclude(Some(error)).await.unwrap_or(fallback)
 }
 
-/// A change was made: its effect becomes durable before anybody is told.
-async fn finished(query: QueryId, batch: RecordBatch, ledger: Ledger) -> Result<QueryStream> {
-    if let Some(error) = ledger.conclude(None).await {
-        return Err(error);
-    }
+/// The answer of a change that was made, and whose effect is durable.
+fn finished(query: QueryId, batch: RecordBatch) -> Result<QueryStream> {
     let schema = batch.schema();
     let ready = State::Running(Box::new(Running { input: once(batch), stop: Stop::never(), ledger: None }));
     Ok(QueryStream { schema, query, state: ready })

@@ -14,6 +14,7 @@ use datafusion::sql::{
     },
 };
 
+use super::shape;
 use crate::{Error, Result};
 
 /// A statement that the engine carries out.
@@ -39,9 +40,6 @@ pub(super) enum Kind {
     DropSchema { names: Vec<ObjectName>, if_exists: bool },
 }
 
-/// The longest chain of operators in one expression.
-const OPERATOR_CHAIN: usize = 500;
-
 /// Parses exactly one statement.
 ///
 /// # Errors
@@ -53,7 +51,7 @@ pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
             sql.len()
         )));
     }
-    let sql = familiar(sql, OPERATOR_CHAIN)?;
+    let sql = familiar(sql)?;
     let mut statements = DFParserBuilder::new(sql.as_ref())
         .with_dialect(&GenericDialect {})
         .build()
@@ -65,6 +63,7 @@ pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
     if !statements.is_empty() {
         return Err(Error::invalid("there are several statements; send them one by one"));
     }
+    shape::check_relations(&statement)?;
     classify(statement)
 }
 
@@ -271,13 +270,13 @@ fn partition_item(expr: &Expr) -> Result<(String, String)> {
 /// becomes the next of `$1`, `$2`, ….
 ///
 /// # Errors
-/// `InvalidInput` for an expression that chains more operators than `limit`.
-fn familiar(sql: &str, limit: usize) -> Result<Cow<'_, str>> {
+/// `InvalidInput` for an expression that nests deeper than planners can follow.
+fn familiar(sql: &str) -> Result<Cow<'_, str>> {
     // What does not split into tokens does not parse either, and the parser words its errors better.
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize() else {
         return Ok(sql.into());
     };
-    check_chains(&tokens, limit)?;
+    shape::check_text(&tokens, shape::HEIGHT)?;
     let strange = |token: &Token| matches!(token, Token::Placeholder(mark) if mark == "?") || is_partitioned(token);
     if !tokens.iter().any(strange) {
         return Ok(sql.into());
@@ -301,60 +300,16 @@ fn is_partitioned(token: &Token) -> bool {
     matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("partitioned"))
 }
 
-/// Refuses chains of operators (`1 + 1 + 1 …`, `a OR b OR …`) that nest deeper, once parsed, than a stack is tall: the
-/// parser limits parentheses by itself, and a chain needs none.
-fn check_chains(tokens: &[Token], limit: usize) -> Result<()> {
-    let mut chains = vec![0_usize];
-    for token in tokens {
-        match token {
-            Token::LParen | Token::LBracket => chains.push(0),
-            Token::RParen | Token::RBracket => {
-                let _ = chains.pop();
-            }
-            Token::Comma | Token::SemiColon => {
-                if let Some(chain) = chains.last_mut() {
-                    *chain = 0;
-                }
-            }
-            token if links(token) => {
-                if chains.is_empty() {
-                    chains.push(0);
-                }
-                if let Some(chain) = chains.last_mut() {
-                    *chain += 1;
-                    if *chain > limit {
-                        return Err(Error::invalid(format!(
-                            "an expression chains more than {limit} operators; use IN (…), a join or a list instead"
-                        )));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn links(token: &Token) -> bool {
-    const WORDS: [&str; 9] = ["AND", "OR", "NOT", "UNION", "EXCEPT", "INTERSECT", "JOIN", "WHEN", "LIKE"];
-    match token {
-        Token::Word(word) => {
-            word.quote_style.is_none() && WORDS.iter().any(|known| word.value.eq_ignore_ascii_case(known))
-        }
-        Token::Whitespace(_) | Token::Period | Token::EOF | Token::Placeholder(_) | Token::Number(..) => false,
-        token => !is_literal(token) && !matches!(token, Token::Comma | Token::LBrace | Token::RBrace),
-    }
-}
-
-/// The statement as the audit trail keeps it: every literal replaced by `?`, comments left out. Works on text that does
-/// not parse; text that cannot even be split into tokens leaves nothing.
-pub(super) fn without_literals(sql: &str) -> String {
-    const LIMIT: usize = 64 * 1024;
-    let Some(head) = sql.get(..sql.len().min(LIMIT)).or_else(|| (0..4).find_map(|back| sql.get(..LIMIT - back))) else {
+/// The statement as the audit trail keeps it: every literal replaced by `?`, comments left out, and no more than its
+/// first 64 KiB. Works on text that does not parse; text that cannot even be split into tokens leaves nothing, nor does
+/// text that is longer than `limit`, which no engine runs.
+pub(super) fn without_literals(sql: &str, limit: usize) -> String {
+    const KEPT: usize = 64 * 1024;
+    if sql.len() > limit {
         return String::new();
-    };
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, head).tokenize() else { return String::new() };
-    let mut out = String::with_capacity(head.len());
+    }
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return String::new() };
+    let mut out = String::with_capacity(sql.len().min(KEPT));
     for token in tokens {
         match token {
             Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => out.push(' '),
@@ -372,10 +327,12 @@ pub(super) fn without_literals(sql: &str) -> String {
             }
         }
     }
+    let end = (0..=KEPT.min(out.len())).rev().find(|end| out.is_char_boundary(*end)).unwrap_or(0);
+    out.truncate(end);
     out.trim().to_owned()
 }
 
-fn is_literal(token: &Token) -> bool {
+pub(super) fn is_literal(token: &Token) -> bool {
     let text = token.to_string();
     let starts = text.chars().next();
     starts.is_some_and(|first| first.is_ascii_digit() || first.is_alphabetic() || matches!(first, '\'' | '"' | '$'))
@@ -394,11 +351,23 @@ mod tests {
     fn literals_and_comments_do_not_reach_the_trail() {
         let kept = without_literals(
             "SELECT a, 'it''s', 12.5, $$dollar$$, E'x', X'ff' FROM \"T\" -- ssn 123\n WHERE d = DATE '2024-01-01' /* 9 */ AND b = $1",
+            1 << 20,
         );
         for secret in ["it", "12", "dollar", "2024", "123", "ff", "9"] {
             assert!(!kept.contains(secret), "{secret} is left in {kept}");
         }
         assert!(kept.contains("\"T\"") && kept.contains("$1"), "{kept}");
+    }
+
+    #[test]
+    fn what_is_long_is_kept_from_its_beginning() {
+        let filler = "x".repeat(70_000);
+        for sql in [format!("/* {filler} */ SELECT a FROM t"), format!("SELECT a FROM t WHERE b = '{filler}'")] {
+            assert!(without_literals(&sql, 1 << 20).starts_with("SELECT a FROM t"), "{}", sql.len());
+        }
+        let kept = without_literals(&format!("SELECT a FROM t{}", ", é".repeat(70_000)), 1 << 20);
+        assert!(kept.starts_with("SELECT a FROM t, é") && kept.len() <= 64 * 1024);
+        assert_eq!(without_literals("SELECT 1", 4), "", "such a statement is refused");
     }
 
     #[test]

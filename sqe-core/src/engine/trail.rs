@@ -23,7 +23,8 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn new(session: &Session, sql: &str) -> Self {
         let query = QueryId::random();
-        let facts = QueryFacts::new(query, session.identity(), session.client().clone(), without_literals(sql));
+        let statement = without_literals(sql, session.engine().limits.statement_bytes);
+        let facts = QueryFacts::new(query, session.identity(), session.client().clone(), statement);
         Self { session: session.clone(), query, facts, tables: Vec::new() }
     }
 

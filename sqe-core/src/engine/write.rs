@@ -18,6 +18,7 @@ use datafusion::{
 };
 use futures::TryStreamExt;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Session,
@@ -25,7 +26,7 @@ use super::{
     decide::decide,
     plan::{Rows, Work, count_batch, plan_rows},
     resolve::{INFORMATION_SCHEMA, Loaded, load, name_of_parts, not_found, refusal},
-    run::{Ledger, Stop, start, wrap},
+    run::{Ledger, Stop, concluded, start, wrap},
     statement::{self, Kind},
     trail::Case,
     vend::{runtime, vend},
@@ -103,8 +104,7 @@ impl Session {
         };
         let stop = Stop::new(self, std::time::Instant::now());
         let ledger = Ledger::open(case, slot).await?;
-        let (rows, ledger) = run_write(self, query, write, stop, ledger).await?;
-        ledger.conclude(None).await.map_or(Ok(rows), Err)
+        run_write(self, query, write, stop, ledger).await
     }
 }
 
@@ -448,20 +448,19 @@ fn single_use(rows: SendableRecordBatchStream) -> Result<StreamingTableExec> {
     Ok(StreamingTableExec::try_new(schema, vec![once], None, Vec::new(), false, None)?)
 }
 
-/// Stages, commits once, and tells the trail. The work goes on to its end even if nobody waits for it any more: a
-/// commit is never left half-done.
+/// Stages, commits once, and tells the trail. Once the commit has begun the work goes on to its end even if nobody waits
+/// for it any more: neither a commit nor its record is left half-done.
 pub(super) async fn run_write(
     session: &Session,
     query: QueryId,
     write: Write,
     mut stop: Stop,
-    ledger: Ledger,
-) -> Result<(u64, Ledger)> {
+    mut ledger: Ledger,
+) -> Result<u64> {
     let session = session.clone();
-    let abandoned = tokio_util::sync::CancellationToken::new();
-    let guard = abandoned.clone().drop_guard();
+    let abandoned = CancellationToken::new();
+    let _guard = abandoned.clone().drop_guard();
     let task = tokio::spawn(async move {
-        let mut ledger = ledger;
         let staged = tokio::select! {
             biased;
             () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
@@ -474,14 +473,12 @@ pub(super) async fn run_write(
         match rows {
             Ok(rows) => {
                 ledger.count(rows);
-                Ok((rows, ledger))
+                ledger.conclude(None).await.map_or(Ok(rows), Err)
             }
-            Err(error) => Err(ledger.conclude(Some(error)).await),
+            Err(error) => Err(concluded(ledger, error).await),
         }
     });
-    let result = task.await.map_err(|_| Error::internal("a write failed; see the engine's log"));
-    drop(guard.disarm());
-    result?.map_err(|error| error.unwrap_or_else(|| Error::internal("a write failed")))
+    task.await.unwrap_or_else(|_| Err(Error::internal("a write failed; see the engine's log")))
 }
 
 /// Runs the sink to its end. What a failed sink staged, it removes itself.
@@ -517,24 +514,28 @@ async fn stage(session: &Session, query: QueryId, write: Write) -> Result<(Arc<d
     }
 }
 
-/// Makes a change of definitions.
-pub(super) async fn run_change(_query: QueryId, change: Change, mut stop: Stop, ledger: Ledger) -> Result<Ledger> {
+/// Makes a change of definitions, and tells the trail. A step that has begun is not interrupted: nobody could say whether
+/// it was made.
+pub(super) async fn run_change(change: Change, mut stop: Stop, ledger: Ledger) -> Result<()> {
     let task = tokio::spawn(async move {
         let Change { steps, grant, ignore } = change;
-        let work = async {
-            for (catalog, step) in steps {
-                match catalog.change(step, &grant).await {
-                    Err(error) if Some(error.kind()) == ignore => {}
-                    other => other?,
-                }
+        let mut made = Ok(());
+        for (catalog, step) in steps {
+            made = stop.guard(async { Ok(()) }).await;
+            if made.is_ok() {
+                made = match catalog.change(step, &grant).await {
+                    Err(error) if Some(error.kind()) == ignore => Ok(()),
+                    other => other,
+                };
             }
-            Ok(())
-        };
-        match stop.guard(work).await {
-            Ok(()) => Ok(ledger),
-            Err(error) => Err(ledger.conclude(Some(error)).await),
+            if made.is_err() {
+                break;
+            }
+        }
+        match made {
+            Ok(()) => ledger.conclude(None).await.map_or(Ok(()), Err),
+            Err(error) => Err(concluded(ledger, error).await),
         }
     });
-    let result = task.await.map_err(|_| Error::internal("a change failed; see the engine's log"));
-    result?.map_err(|error| error.unwrap_or_else(|| Error::internal("a change failed")))
+    task.await.unwrap_or_else(|_| Err(Error::internal("a change failed; see the engine's log")))
 }

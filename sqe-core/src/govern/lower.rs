@@ -5,7 +5,6 @@
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::{
     common::{Column, ScalarValue},
-    functions::expr_fn::coalesce,
     logical_expr::{BinaryExpr, Expr, Like, Operator, conditional_expressions::CaseBuilder, lit},
 };
 
@@ -67,7 +66,11 @@ fn lower_with_hint(predicate: &RowPredicate, schema: &Schema, hint: Option<&Data
         )
         .end()?,
         RowPredicate::Coalesce(inner, value) => {
-            coalesce(vec![lower_with_hint(inner, schema, hint)?, lit(scalar(value, column_type(inner, schema))?)])
+            // Written out, since `coalesce` is a function that only the simplifier can turn into something to run.
+            let value = lit(scalar(value, column_type(inner, schema))?);
+            let inner = lower_with_hint(inner, schema, hint)?;
+            let known = Expr::IsNotNull(Box::new(inner.clone()));
+            CaseBuilder::new(None, vec![known], vec![inner], Some(Box::new(value))).end()?
         }
     })
 }
