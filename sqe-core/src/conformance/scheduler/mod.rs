@@ -43,7 +43,7 @@ const QUERIES: &[&str] = &[
     "SELECT count(*) FROM {sales} s, (VALUES (1), (2), (3)) v(a) WHERE s.branch > v.a",
     "SELECT branch FROM {sales} s UNION SELECT price FROM {sales} r WHERE price < 20",
     "SELECT id, sum(price) OVER (PARTITION BY branch ORDER BY id) FROM {sales} s WHERE id < 500",
-    "WITH RECURSIVE n(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM n WHERE a < 50) SELECT sum(a) FROM n",
+    "WITH RECURSIVE n AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM n WHERE a < 50) SELECT sum(a) FROM n",
 ];
 
 /// Queries whose answers have an order.
