@@ -14,6 +14,16 @@ use sqe_core::{
 use sqe_examples::{ask, orders};
 use sqe_policy::CedarPolicy;
 
+// ANCHOR: policy
+const CLERKS: &str = r#"
+    @id("clerks-read-the-shop")
+    permit (principal in Group::"clerk", action in [Action::"discover", Action::"select"], resource in Schema::"lake.shop");
+    @id("clerks-see-the-north")
+    forbid (principal in Group::"clerk", action == Action::"select", resource is Row in Table::"lake.shop.orders")
+    unless { resource.region == "north" };
+"#;
+// ANCHOR_END: policy
+
 #[tokio::main]
 async fn main() -> Result<()> {
     // ANCHOR: engine
@@ -21,17 +31,7 @@ async fn main() -> Result<()> {
     let lake = MemoryCatalog::new();
     lake.create_schema("shop")?;
     lake.insert_table("shop", "orders", vec![orders()?])?;
-    let policy = CedarPolicy::from_sources([(
-        "clerks.cedar",
-        r#"
-        @id("clerks-read-the-shop")
-        permit (principal in Group::"clerk", action in [Action::"discover", Action::"select"],
-                resource in Schema::"lake.shop");
-        @id("clerks-see-the-north")
-        forbid (principal in Group::"clerk", action == Action::"select", resource is Row in Table::"lake.shop.orders")
-        unless { resource.region == "north" };
-        "#,
-    )])?;
+    let policy = CedarPolicy::from_sources([("clerks.cedar", CLERKS)])?;
     let trail = Arc::new(MemoryTrail::new());
     let engine = Engine::builder()
         .identity(issuer.verifier()?)
