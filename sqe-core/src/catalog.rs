@@ -3,7 +3,10 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use arrow::{
+    datatypes::{DataType, Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
 use async_trait::async_trait;
 use datafusion::{
     catalog::Session as DataFusionSession, common::Statistics, execution::object_store::ObjectStoreUrl,
@@ -13,9 +16,9 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use object_store::ObjectStore;
 
 use crate::{
-    Identity, Principal, Result, TableName, Verified,
+    Column, ColumnType, Error, Identity, Principal, Result, TableName, Verified,
     credentials::{CredentialVendor, Lease},
-    govern::{ScanGrant, WriteGrant},
+    govern::{ScanGrant, WriteGrant, field_id},
     policy::TableFacts,
 };
 
@@ -116,6 +119,38 @@ pub trait CatalogTable: fmt::Debug + Send + Sync + 'static {
 
     /// For a catalog's own `scan` to find its type again.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// What policies may know of the columns of an Arrow schema whose fields carry their ids, as [`CatalogTable::schema`]
+/// demands. The columns have no tags.
+///
+/// # Errors
+/// `Internal` for a field that carries no id.
+pub fn columns(schema: &Schema) -> Result<Vec<Column>> {
+    let column = |field: &arrow::datatypes::FieldRef| {
+        let id =
+            field_id(field).ok_or_else(|| Error::internal(format!("column {:?} has no field id", field.name())))?;
+        Ok(Column::new(id, field.name(), column_type(field.data_type()), field.is_nullable()))
+    };
+    schema.fields().iter().map(column).collect()
+}
+
+fn column_type(ty: &DataType) -> ColumnType {
+    match ty {
+        DataType::Boolean => ColumnType::Boolean,
+        DataType::UInt64 => ColumnType::Other,
+        ty if ty.is_integer() => ColumnType::Integer,
+        ty if ty.is_floating() => ColumnType::Float,
+        ty if ty.is_decimal() => ColumnType::Decimal,
+        DataType::Date32 | DataType::Date64 => ColumnType::Date,
+        DataType::Time32(_) | DataType::Time64(_) => ColumnType::Time,
+        DataType::Timestamp(..) => ColumnType::Timestamp,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::Text,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            ColumnType::Binary
+        }
+        _ => ColumnType::Other,
+    }
 }
 
 /// A wish to read a table.

@@ -2,17 +2,17 @@
 //!
 //! | room | takes → gives | leaves the process |
 //! |---|---|---|
-//! | [`session`] | credentials → a session with a verified identity | identity provider |
-//! | [`statement`] | SQL → a statement of a known kind | – |
-//! | [`resolve`] | names → tables, as the person | catalogs |
-//! | [`decide`] | accesses → decisions, one batch | policy engine |
-//! | [`bind`] | SQL against visible schemas → a verified logical plan | – |
-//! | [`vend`] | permitted tables → leases → stores | vendors |
-//! | [`plan`] | → a verified physical plan on the query's own runtime | storage (manifests) |
-//! | [`run`] | scheduler → stream, with deadline and cancellation | workers |
-//! | [`trail`] | a durable intent before the first byte, the effect before the end | audit sink |
+//! | `session` | credentials → a session with a verified identity | identity provider |
+//! | `statement` | SQL → a statement of a known kind | – |
+//! | `resolve` | names → tables, as the person | catalogs |
+//! | `decide` | accesses → decisions, one batch | policy engine |
+//! | `bind` | SQL against visible schemas → a verified logical plan | – |
+//! | `vend` | permitted tables → leases → stores | vendors |
+//! | `plan` | → a verified physical plan on the query's own runtime | storage (manifests) |
+//! | `run` | scheduler → stream, with deadline and cancellation | workers |
+//! | `trail` | a durable intent before the first byte, the effect before the end | audit sink |
 //!
-//! [`write`] and [`explain`] are the ways of statements that do not simply return rows; [`listing`] answers what a
+//! `write` and `explain` are the ways of statements that do not simply return rows; `listing` answers what a
 //! person may see at all.
 
 mod admission;
