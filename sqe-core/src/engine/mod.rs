@@ -21,6 +21,7 @@ mod builder;
 mod decide;
 mod error;
 mod explain;
+mod ignored;
 mod information_schema;
 mod listing;
 mod plan;
