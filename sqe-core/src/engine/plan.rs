@@ -1,6 +1,6 @@
 //! A statement → what it will answer with, and the verified plan that answers.
 
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Instant};
 
 use arrow::{
     array::{ArrayRef, Int64Array},
@@ -137,7 +137,7 @@ impl Planned {
     /// `ResourceExhausted` if its turn does not come, `Unavailable` if the audit trail cannot be written, and whatever
     /// the statement itself meets.
     pub async fn run(self) -> Result<QueryStream> {
-        run::run(self).await
+        Box::pin(run::run(self)).await
     }
 }
 
@@ -149,7 +149,7 @@ impl Session {
     pub async fn describe(&self, sql: &str) -> Result<StatementShape> {
         self.check_alive()?;
         let mut case = Case::new(self, sql);
-        match on_tall_stack(describe(&mut case, sql)).await {
+        match on_tall_stack(Box::pin(describe(&mut case, sql))).await {
             Ok(shape) => Ok(shape),
             Err(error) => Err(case.refuse(error).await),
         }
@@ -164,7 +164,8 @@ impl Session {
         self.check_alive()?;
         let mut case = Case::new(self, &statement.sql);
         let deadline = self.engine().limits.deadline;
-        let planned = match tokio::time::timeout(deadline, on_tall_stack(plan(&mut case, &statement))).await {
+        let planning = on_tall_stack(Box::pin(plan(&mut case, &statement)));
+        let planned = match tokio::time::timeout(deadline, planning).await {
             Ok(planned) => planned,
             Err(_) => Err(Error::new(ErrorKind::DeadlineExceeded, "planning took longer than a statement may take")),
         };
@@ -184,10 +185,10 @@ impl Session {
 }
 
 /// Polls planning on a stack of its own: an expression nests as deep as a person cares to write, and planners recurse.
-async fn on_tall_stack<T>(work: impl Future<Output = T>) -> T {
+/// Its state is on the heap, so that those who join or nest statements need no tall stack either.
+async fn on_tall_stack<T>(mut work: Pin<Box<impl Future<Output = T>>>) -> T {
     const NEEDED: usize = 8 << 20;
     const TALL: usize = 32 << 20;
-    let mut work = pin!(work);
     std::future::poll_fn(|cx| stacker::maybe_grow(NEEDED, TALL, || work.as_mut().poll(cx))).await
 }
 
