@@ -131,6 +131,18 @@ async fn without_its_barrier_a_plan_leaks_and_is_refused() {
     assert_refused(query.verify(&bare));
 }
 
+/// Why there is a barrier at all: the optimizer merges filters, so that a person's predicate sees what another held back.
+#[tokio::test]
+async fn a_plain_filter_is_no_barrier() {
+    let trap = "WHERE 1 / (id - 42) > -5";
+    let query = Query::under(&team_a());
+    let filtered = format!("SELECT name FROM (SELECT * FROM raw WHERE team = 'a') {trap}");
+    let failed = query.rows(query.planned(&filtered).await.unwrap()).await.unwrap_err();
+    assert_eq!(failed.message(), "division by zero");
+    let governed = query.planned(&format!("SELECT name FROM t {trap}")).await.unwrap();
+    assert_eq!(query.rows(governed).await.unwrap(), ["ann", "cid"]);
+}
+
 #[tokio::test]
 async fn one_bare_scan_among_governed_ones_is_enough_to_refuse() {
     let query = Query::under(&team_a());
