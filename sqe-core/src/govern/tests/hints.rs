@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
     catalog::TableProvider,
     common::{config::ConfigOptions, stats::Precision},
     logical_expr::Operator,
     physical_expr::{
         PhysicalExpr,
-        expressions::{DynamicFilterPhysicalExpr, binary, col, lit},
+        expressions::{DynamicFilterPhysicalExpr, binary, col, is_null, lit},
     },
     physical_plan::{
         ExecutionPlan, displayable,
+        empty::EmptyExec,
         filter_pushdown::{FilterPushdownPhase, PushedDown},
     },
 };
@@ -19,8 +21,11 @@ use rstest::rstest;
 
 use super::{Opened, Query, governed_over, restricted, team_a};
 use crate::{
-    Decision, FieldId,
-    govern::SecurityBarrierExec,
+    Decision, FieldId, Secret,
+    govern::{
+        SecurityBarrierExec,
+        barrier::{Policy, Source},
+    },
     policy::Restrictions,
     predicate::{Mask, RowPredicate},
 };
@@ -108,6 +113,26 @@ async fn filters_that_change_while_a_query_runs_pass_on_open_columns_only() {
     let plan = query.planned("SELECT id, team FROM t").await.unwrap();
     let asked = plan.gather_filters_for_pushdown(FilterPushdownPhase::Pre, Vec::new(), &ConfigOptions::default());
     assert_eq!(asked.unwrap().self_filters()[0].len(), 1, "the policy's own filter goes down");
+}
+
+#[test]
+fn predicates_on_nested_columns_stay_above() {
+    let list = DataType::List(Arc::new(Field::new("item", DataType::Int64, true)));
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("list", list, true)]));
+    let policy = Policy {
+        filter: None,
+        sources: vec![Source::Raw(0), Source::Raw(1)],
+        schema: Arc::clone(&schema),
+        mask_key: Secret::new("key"),
+        blurred_rows: None,
+    };
+    let grant = Query::under(&team_a()).table.grant().clone();
+    let barrier =
+        SecurityBarrierExec::new(grant, "digest".into(), policy, Arc::new(EmptyExec::new(Arc::clone(&schema))));
+    let filters = ["id", "list"].map(|name| is_null(col(name, &schema).unwrap()).unwrap()).to_vec();
+    let asked = barrier.gather_filters_for_pushdown(FilterPushdownPhase::Pre, filters, &ConfigOptions::default());
+    let passed: Vec<_> = asked.unwrap().parent_filters()[0].iter().map(|filter| filter.discriminant).collect();
+    assert!(matches!(passed[..], [PushedDown::Yes, PushedDown::No]), "{passed:?}");
 }
 
 #[tokio::test]
