@@ -153,7 +153,44 @@ fn column_type(ty: &DataType) -> ColumnType {
     }
 }
 
-/// A wish to read a table.
+/// A wish to read a table. Only the engine makes one, so only the engine has a catalog scan:
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use datafusion::{catalog::Session, physical_plan::ExecutionPlan};
+/// use sqe_core::{Result, catalog::{CatalogSession, CatalogTable, ScanRequest}, govern::ScanGrant};
+/// async fn scan(
+///     catalog: &dyn CatalogSession, table: &Arc<dyn CatalogTable>, grant: &ScanGrant, state: &dyn Session,
+///     wish: ScanRequest<'_>,
+/// ) -> Result<Arc<dyn ExecutionPlan>> {
+///     catalog.scan(wish).await
+/// }
+/// ```
+///
+/// Without one there is no scan, not even for a holder of a grant:
+///
+/// ```compile_fail,E0624
+/// use std::sync::Arc;
+/// use datafusion::{catalog::Session, physical_plan::ExecutionPlan};
+/// use sqe_core::{Result, catalog::{CatalogSession, CatalogTable, ScanRequest}, govern::ScanGrant};
+/// async fn scan(
+///     catalog: &dyn CatalogSession, table: &Arc<dyn CatalogTable>, grant: &ScanGrant, state: &dyn Session,
+///     wish: ScanRequest<'_>,
+/// ) -> Result<Arc<dyn ExecutionPlan>> {
+///     catalog.scan(ScanRequest::new(grant, table, state)).await
+/// }
+/// ```
+/// ```compile_fail,E0639
+/// use std::sync::Arc;
+/// use datafusion::{catalog::Session, physical_plan::ExecutionPlan};
+/// use sqe_core::{Result, catalog::{CatalogSession, CatalogTable, ScanRequest}, govern::ScanGrant};
+/// async fn scan(
+///     catalog: &dyn CatalogSession, table: &Arc<dyn CatalogTable>, grant: &ScanGrant, state: &dyn Session,
+///     wish: ScanRequest<'_>,
+/// ) -> Result<Arc<dyn ExecutionPlan>> {
+///     catalog.scan(ScanRequest { table, ..wish }).await
+/// }
+/// ```
 #[non_exhaustive]
 pub struct ScanRequest<'a> {
     /// Proof that this read was authorised.

@@ -132,6 +132,48 @@ impl fmt::Debug for Identity {
 }
 
 /// Proof that the engine itself verified a `T`. There is no public constructor.
+///
+/// Catalogs are opened with one:
+///
+/// ```no_run
+/// use sqe_core::{Identity, Verified};
+/// fn verified(claimed: Identity, opened_with: Verified<Identity>) -> Verified<Identity> {
+///     opened_with
+/// }
+/// ```
+///
+/// To make one out of what somebody claims does not compile, in no spelling.
+///
+/// ```compile_fail,E0423
+/// use sqe_core::{Identity, Verified};
+/// fn verified(claimed: Identity, opened_with: Verified<Identity>) -> Verified<Identity> {
+///     Verified(claimed)
+/// }
+/// ```
+///
+///
+/// ```compile_fail,E0624
+/// use sqe_core::{Identity, Verified};
+/// fn verified(claimed: Identity, opened_with: Verified<Identity>) -> Verified<Identity> {
+///     Verified::new(claimed)
+/// }
+/// ```
+///
+///
+/// ```compile_fail,E0451
+/// use sqe_core::{Identity, Verified};
+/// fn verified(claimed: Identity, opened_with: Verified<Identity>) -> Verified<Identity> {
+///     Verified { 0: claimed }
+/// }
+/// ```
+///
+///
+/// ```compile_fail,E0277
+/// use sqe_core::{Identity, Verified};
+/// fn verified(claimed: Identity, opened_with: Verified<Identity>) -> Verified<Identity> {
+///     claimed.into()
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Verified<T>(T);
 

@@ -12,6 +12,50 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use crate::{QueryId, Result, govern::Authorized};
 
 /// An authorised plan and what it needs to run.
+///
+/// A scheduler runs those that the engine hands it:
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use datafusion::physical_plan::ExecutionPlan;
+/// use sqe_core::scheduler::{Job, LocalScheduler, Scheduler};
+/// async fn run(mut job: Job, plan: Arc<dyn ExecutionPlan>) {
+///     LocalScheduler.execute(job).await.unwrap();
+/// }
+/// ```
+///
+/// A plan that nobody authorised cannot be scheduled: not by itself,
+///
+/// ```compile_fail,E0308
+/// use std::sync::Arc;
+/// use datafusion::physical_plan::ExecutionPlan;
+/// use sqe_core::scheduler::{Job, LocalScheduler, Scheduler};
+/// async fn run(mut job: Job, plan: Arc<dyn ExecutionPlan>) {
+///     LocalScheduler.execute(plan).await.unwrap();
+/// }
+/// ```
+///
+/// not in the place of an authorised one,
+///
+/// ```compile_fail,E0308
+/// use std::sync::Arc;
+/// use datafusion::physical_plan::ExecutionPlan;
+/// use sqe_core::scheduler::{Job, LocalScheduler, Scheduler};
+/// async fn run(mut job: Job, plan: Arc<dyn ExecutionPlan>) {
+///     job.plan = plan;
+/// }
+/// ```
+///
+/// and not in a job of one's own.
+///
+/// ```compile_fail,E0639
+/// use std::sync::Arc;
+/// use datafusion::physical_plan::ExecutionPlan;
+/// use sqe_core::scheduler::{Job, LocalScheduler, Scheduler};
+/// async fn run(mut job: Job, plan: Arc<dyn ExecutionPlan>) {
+///     LocalScheduler.execute(Job { ..job }).await.unwrap();
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Job {

@@ -83,3 +83,15 @@ impl Scheduler for OwnThreads {
         Ok(builder.build())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqe_core::conformance::scheduler::check;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn threads_of_their_own_pass_the_kit_of_schedulers() {
+        assert_eq!(check(OwnThreads::new(&Limits::default(), Some(2)).unwrap()).await, Ok(()));
+    }
+}

@@ -1,14 +1,17 @@
-//! The conformance kit of the trait, on both sinks.
+//! The conformance kits: of sinks on both sinks, of catalogs on the trail as a catalog.
 
 use async_trait::async_trait;
-use sqe_audit::{MemoryTrail, Trail};
+use sqe_audit::{AuditCatalog, MemoryTrail, Trail};
 use sqe_core::{
     Result,
     audit::{AuditEvent, AuditSink},
-    conformance::audit::{AuditFixture, check},
+    conformance::{
+        audit::{AuditFixture, check},
+        catalog::{self, CatalogFixture},
+    },
 };
 
-use crate::events::events;
+use crate::events::{events, segments, trail_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_durable_trail_passes_the_kit() {
@@ -32,6 +35,18 @@ async fn the_trail_in_memory_passes_the_kit() {
     let (trail, full) = (MemoryTrail::new(), MemoryTrail::with_capacity(0));
     let fixture = AuditFixture::new(|| Ok(trail.events()), &full, || Ok(full.events()));
     check(&trail, &fixture).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trail_as_a_catalog_passes_the_kit() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = trail_of(dir.path(), 12, 4096).await;
+    assert!(segments(dir.path()).len() > 1);
+    for (table, rows) in [("access", 12), ("events", usize::try_from(head.seq).unwrap())] {
+        let found =
+            catalog::check(AuditCatalog::of_folder(dir.path()), &CatalogFixture::read_only("audit", table, rows));
+        assert_eq!(found.await, Ok(()), "{table}");
+    }
 }
 
 #[tokio::test]

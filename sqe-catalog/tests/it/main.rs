@@ -10,6 +10,7 @@
 
 mod crash;
 mod credentials;
+mod kit;
 mod memory;
 mod pyiceberg;
 mod sql;

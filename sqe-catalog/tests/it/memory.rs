@@ -9,7 +9,7 @@ use sqe_core::ErrorKind;
 
 use crate::world::{engine_over, rows, session};
 
-fn catalog() -> MemoryCatalog {
+pub fn catalog() -> MemoryCatalog {
     let people = RecordBatch::try_from_iter_with_nullable([
         ("id", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef, false),
         ("name", Arc::new(StringArray::from(vec!["ann", "bob", "cid"])) as ArrayRef, true),

@@ -244,7 +244,7 @@ impl EngineBuilder {
             None => Arc::new(UnboundedMemoryPool::default()),
         };
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
-        let config = harden(self.config.unwrap_or_else(SessionConfig::new));
+        let config = harden(self.config.unwrap_or_default());
         let builder = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_runtime_env(Arc::clone(&runtime))

@@ -22,6 +22,7 @@ mod builder;
 mod decide;
 mod error;
 mod explain;
+mod ignored;
 mod information_schema;
 mod listing;
 mod plan;

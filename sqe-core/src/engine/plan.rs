@@ -1,6 +1,6 @@
 //! A statement → what it will answer with, and the verified plan that answers.
 
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Instant};
 
 use arrow::{
     array::{ArrayRef, Int64Array},
@@ -138,7 +138,7 @@ impl Planned {
     /// `ResourceExhausted` if its turn does not come, `Unavailable` if the audit trail cannot be written, and whatever
     /// the statement itself meets.
     pub async fn run(self) -> Result<QueryStream> {
-        run::run(self).await
+        Box::pin(run::run(self)).await
     }
 }
 
@@ -200,7 +200,7 @@ where
             tokio::select! {
                 biased;
                 () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
-                done = tokio::time::timeout(deadline, on_tall_stack(work(&mut case))) => done.unwrap_or_else(|_| {
+                done = tokio::time::timeout(deadline, on_tall_stack(Box::pin(work(&mut case)))) => done.unwrap_or_else(|_| {
                     Err(Error::new(ErrorKind::DeadlineExceeded, "planning took longer than a statement may take"))
                 }),
             }
@@ -216,10 +216,10 @@ where
 }
 
 /// Polls planning on a stack of its own: an expression nests as deep as a person cares to write, and planners recurse.
-async fn on_tall_stack<T>(work: impl Future<Output = T>) -> T {
+/// Its state is on the heap, so that those who join or nest statements need no tall stack either.
+async fn on_tall_stack<T>(mut work: Pin<Box<impl Future<Output = T>>>) -> T {
     const NEEDED: usize = 48 << 20;
     const TALL: usize = 64 << 20;
-    let mut work = pin!(work);
     std::future::poll_fn(|cx| stacker::maybe_grow(NEEDED, TALL, || work.as_mut().poll(cx))).await
 }
 

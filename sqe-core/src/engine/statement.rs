@@ -14,7 +14,7 @@ use datafusion::sql::{
     },
 };
 
-use super::shape;
+use super::{ignored, shape};
 use crate::{Error, Result};
 
 /// A statement that the engine carries out.
@@ -80,13 +80,17 @@ fn classify(statement: Parsed) -> Result<Kind> {
                 return Err(Error::unsupported("EXPLAIN knows only its default format; leave FORMAT out"));
             }
             match *statement {
-                inner @ Parsed::Statement(_) if matches!(&inner, Parsed::Statement(ast) if matches!(**ast, Ast::Query(_))) => {
-                    Ok(Kind::Explain { analyze, verbose, inner: Box::new(inner) })
+                Parsed::Statement(ast) if matches!(*ast, Ast::Query(_)) => {
+                    ignored::refuse(&ast)?;
+                    Ok(Kind::Explain { analyze, verbose, inner: Box::new(Parsed::Statement(ast)) })
                 }
                 _ => Err(Error::unsupported("EXPLAIN is offered for queries only")),
             }
         }
-        Parsed::Statement(ast) => classify_ast(*ast),
+        Parsed::Statement(ast) => {
+            ignored::refuse(&ast)?;
+            classify_ast(*ast)
+        }
         Parsed::CreateExternalTable(_) => Err(unsupported("CREATE EXTERNAL TABLE")),
         Parsed::CopyTo(_) => Err(unsupported("COPY")),
         Parsed::Reset(_) => Err(unsupported("RESET")),

@@ -92,7 +92,7 @@ impl Session {
         self.check_alive()?;
         let word = if ingest.create { "CREATE TABLE" } else { "INSERT INTO" };
         let mut case = Case::new(self, &format!("{word} {} /* loaded as a stream */", ingest.table));
-        let planned = plan_ingest(&mut case, ingest, rows).await;
+        let planned = Box::pin(plan_ingest(&mut case, ingest, rows)).await;
         let write = match planned {
             Ok(write) => write,
             Err(error) => return Err(case.refuse(error).await),
@@ -104,7 +104,7 @@ impl Session {
         };
         let stop = Stop::new(self, std::time::Instant::now());
         let ledger = Ledger::open(case, slot).await?;
-        run_write(self, query, write, stop, ledger).await
+        Box::pin(run_write(self, query, write, stop, ledger)).await
     }
 }
 

@@ -121,9 +121,10 @@ impl SecurityBarrierExec {
         &self.scan_nodes
     }
 
-    /// Whether the visible column at `index` shows raw values.
+    /// Whether the visible column at `index` shows raw values of a flat type.
     fn is_open(&self, index: usize) -> bool {
-        matches!(self.policy.sources.get(index), Some(Source::Raw(_)))
+        let flat = self.policy.schema.fields().get(index).is_some_and(|field| !field.data_type().is_nested());
+        flat && matches!(self.policy.sources.get(index), Some(Source::Raw(_)))
     }
 }
 

@@ -1,4 +1,7 @@
 //! Proofs that something was authorised. None of them has a public constructor.
+//!
+//! That they cannot be made elsewhere is tested by examples that must not compile. Each stands below one that does, and
+//! that differs from it in one line: so it is this line that the compiler refuses.
 
 use std::ops::Deref;
 
@@ -7,6 +10,51 @@ use uuid::Uuid;
 use crate::{Principal, QueryId, TableId};
 
 /// Proof that the engine authorised one read of one table for one query.
+///
+/// Catalogs are shown one and hand it on:
+///
+/// ```no_run
+/// use sqe_core::{Principal, QueryId, TableId, govern::ScanGrant};
+/// fn grant(shown: ScanGrant, query: QueryId, principal: Principal, table: TableId) -> ScanGrant {
+///     shown
+/// }
+/// ```
+///
+/// To mint one does not compile,
+///
+/// ```compile_fail,E0624
+/// use sqe_core::{Principal, QueryId, TableId, govern::ScanGrant};
+/// fn grant(shown: ScanGrant, query: QueryId, principal: Principal, table: TableId) -> ScanGrant {
+///     ScanGrant::mint(query, principal, table, true)
+/// }
+/// ```
+///
+/// nor does restoring one that nobody sealed,
+///
+/// ```compile_fail,E0624
+/// use sqe_core::{Principal, QueryId, TableId, govern::ScanGrant};
+/// fn grant(shown: ScanGrant, query: QueryId, principal: Principal, table: TableId) -> ScanGrant {
+///     ScanGrant::restore(shown.id(), query, principal, table, true)
+/// }
+/// ```
+///
+/// nor changing one,
+///
+/// ```compile_fail,E0451
+/// use sqe_core::{Principal, QueryId, TableId, govern::ScanGrant};
+/// fn grant(shown: ScanGrant, query: QueryId, principal: Principal, table: TableId) -> ScanGrant {
+///     ScanGrant { unconditional: true, ..shown }
+/// }
+/// ```
+///
+/// nor reading one from text.
+///
+/// ```compile_fail,E0277
+/// use sqe_core::{Principal, QueryId, TableId, govern::ScanGrant};
+/// fn grant(shown: ScanGrant, query: QueryId, principal: Principal, table: TableId) -> ScanGrant {
+///     serde_json::from_str("{}").unwrap()
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanGrant {
     id: Uuid,
@@ -57,6 +105,33 @@ impl ScanGrant {
 }
 
 /// Proof that the engine authorised one change for one query.
+///
+/// Catalogs are shown one and hand it on:
+///
+/// ```no_run
+/// use sqe_core::{Principal, QueryId, govern::WriteGrant};
+/// fn grant(shown: WriteGrant, query: QueryId, principal: Principal) -> WriteGrant {
+///     shown
+/// }
+/// ```
+///
+/// To mint one does not compile,
+///
+/// ```compile_fail,E0624
+/// use sqe_core::{Principal, QueryId, govern::WriteGrant};
+/// fn grant(shown: WriteGrant, query: QueryId, principal: Principal) -> WriteGrant {
+///     WriteGrant::mint(query, principal)
+/// }
+/// ```
+///
+/// nor does changing one.
+///
+/// ```compile_fail,E0451
+/// use sqe_core::{Principal, QueryId, govern::WriteGrant};
+/// fn grant(shown: WriteGrant, query: QueryId, principal: Principal) -> WriteGrant {
+///     WriteGrant { query, ..shown }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteGrant {
     query: QueryId,
@@ -82,6 +157,45 @@ impl WriteGrant {
 }
 
 /// Proof that a `T` (a plan) was verified against the decisions of its query.
+///
+/// Schedulers are handed one:
+///
+/// ```no_run
+/// use sqe_core::govern::Authorized;
+/// fn authorized<T>(plan: T, handed: Authorized<T>) -> Authorized<T> {
+///     handed
+/// }
+/// ```
+///
+/// To make one does not compile, in no spelling.
+///
+/// ```compile_fail,E0423
+/// use sqe_core::govern::Authorized;
+/// fn authorized<T>(plan: T, handed: Authorized<T>) -> Authorized<T> {
+///     Authorized(plan)
+/// }
+/// ```
+///
+/// ```compile_fail,E0624
+/// use sqe_core::govern::Authorized;
+/// fn authorized<T>(plan: T, handed: Authorized<T>) -> Authorized<T> {
+///     Authorized::new(plan)
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// use sqe_core::govern::Authorized;
+/// fn authorized<T>(plan: T, handed: Authorized<T>) -> Authorized<T> {
+///     Authorized { 0: plan }
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// use sqe_core::govern::Authorized;
+/// fn authorized<T>(plan: T, handed: Authorized<T>) -> Authorized<T> {
+///     plan.into()
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Authorized<T>(T);
 

@@ -24,6 +24,27 @@ use super::{
 
 /// Marks a raw scan that policy permits without restrictions, so that the verifier finds its grant. Everything that
 /// the optimizer asks is passed on to the scan, and its batches are handed through untouched.
+///
+/// A grant alone does not make one:
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use datafusion::physical_plan::ExecutionPlan;
+/// use sqe_core::govern::{GrantedScanExec, ScanGrant};
+/// fn granted(grant: ScanGrant, raw: Arc<dyn ExecutionPlan>, made: GrantedScanExec) -> GrantedScanExec {
+///     made
+/// }
+/// ```
+///
+///
+/// ```compile_fail,E0624
+/// use std::sync::Arc;
+/// use datafusion::physical_plan::ExecutionPlan;
+/// use sqe_core::govern::{GrantedScanExec, ScanGrant};
+/// fn granted(grant: ScanGrant, raw: Arc<dyn ExecutionPlan>, made: GrantedScanExec) -> GrantedScanExec {
+///     GrantedScanExec::new(grant, raw).unwrap()
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct GrantedScanExec {
     grant: ScanGrant,

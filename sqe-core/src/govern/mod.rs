@@ -15,6 +15,8 @@ mod mask;
 mod opaque;
 mod plain;
 mod table;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use barrier::SecurityBarrierExec;

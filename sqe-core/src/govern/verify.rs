@@ -11,7 +11,10 @@ use datafusion::{
     datasource::{DefaultTableSource, memory::MemorySourceConfig, source::DataSourceExec},
     functions_table::generate_series::GenerateSeriesTable,
     logical_expr::{LogicalPlan, TableSource},
-    physical_plan::{ExecutionPlan, empty::EmptyExec, memory::LazyMemoryExec, placeholder_row::PlaceholderRowExec},
+    physical_plan::{
+        ExecutionPlan, empty::EmptyExec, memory::LazyMemoryExec, placeholder_row::PlaceholderRowExec,
+        work_table::WorkTableExec,
+    },
 };
 use uuid::Uuid;
 
@@ -194,7 +197,7 @@ pub(super) fn is_constant_leaf(plan: &dyn ExecutionPlan) -> bool {
     plan.is::<EmptyExec>()
         || plan.is::<PlaceholderRowExec>()
         || plan.is::<LazyMemoryExec>()
-        || plan.name() == "WorkTableExec"
+        || plan.is::<WorkTableExec>()
 }
 
 /// Whether a scan is of rows that the statement itself makes: a recursive query's own, or a series.

@@ -202,7 +202,11 @@ impl CatalogSession for Opened {
                 schemas.insert(schema, BTreeMap::new());
             }
             CatalogChange::DropSchema { schema } => {
-                schemas.remove(&schema).ok_or_else(|| Error::not_found("no such schema"))?;
+                let tables = schemas.get(&schema).ok_or_else(|| Error::not_found("no such schema"))?;
+                if !tables.is_empty() {
+                    return Err(Error::conflict(format!("schema {schema} holds tables")));
+                }
+                schemas.remove(&schema);
             }
             CatalogChange::CreateTable(new) => create(&mut schemas, &new, &schema_with_ids(&new.schema), Vec::new())?,
             CatalogChange::DropTable { name } => {

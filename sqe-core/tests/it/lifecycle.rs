@@ -166,3 +166,15 @@ async fn two_engines_in_one_process_share_nothing() {
         |event| event.query.statement != "SELECT count(*) FROM people" || event.query.principal.subject == "alice"
     ));
 }
+
+/// A program that runs a hundred statements at once must not need a hundred times a planner's stack.
+#[tokio::test]
+async fn a_statement_under_way_takes_little_room_where_it_is_awaited() {
+    let world = world();
+    let session = world.session("root").await;
+    let query = session.query("SELECT 1");
+    assert!(size_of_val(&query) < 4096, "{} bytes", size_of_val(&query));
+    assert_eq!(query.await.unwrap().collect().await.unwrap()[0].num_rows(), 1);
+    let planned = session.plan(Statement::new("SELECT 1")).await.unwrap();
+    assert!(size_of_val(&planned) < 4096, "{} bytes", size_of_val(&planned));
+}

@@ -9,9 +9,14 @@
 )]
 
 mod governance;
+#[cfg(feature = "conformance")]
+mod kits;
 mod lake;
+mod layers;
 mod lifecycle;
+mod paths;
 mod people;
 mod properties;
 mod side_channels;
 mod statements;
+mod writes;

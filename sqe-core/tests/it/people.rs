@@ -233,3 +233,53 @@ pub fn analyst() -> Decision {
         held.hidden.insert(SALARY);
     })
 }
+
+/// The kinds of restriction on `people`, each by itself and together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only the rows of segment BUILDING.
+    Filter,
+    /// Of each name the last two letters.
+    Mask,
+    /// No salaries.
+    Hidden,
+    /// The three of them.
+    Together,
+    /// Nothing at all.
+    Deny,
+}
+
+impl Kind {
+    pub fn decision(self) -> Decision {
+        let is = |kind: Self| self == kind || self == Self::Together;
+        if self == Self::Deny {
+            return Decision::deny();
+        }
+        restricted(|held| {
+            held.filter = is(Self::Filter).then(building);
+            held.masks.extend(is(Self::Mask).then_some((NAME, Mask::KeepLast(2))));
+            held.hidden.extend(is(Self::Hidden).then_some(SALARY));
+        })
+    }
+
+    /// The names that are seen under it, sorted.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Filter => &["ann", "cid", "eve"],
+            Self::Mask => &["ee", "en", "id", "nn", "ob", "ve"],
+            Self::Hidden => &["ann", "bob", "cid", "dee", "eve", "hidden"],
+            Self::Together => &["id", "nn", "ve"],
+            Self::Deny => &[],
+        }
+    }
+
+    /// The salaries that are seen under it, sorted as text. `None`: there is no such column.
+    pub fn salaries(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Filter => Some(&["10", "30", "NULL"]),
+            Self::Mask => Some(&["10", "20", "30", "40", "4242", "NULL"]),
+            Self::Hidden | Self::Together => None,
+            Self::Deny => Some(&[]),
+        }
+    }
+}

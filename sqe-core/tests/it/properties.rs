@@ -28,6 +28,7 @@ use sqe_core::{
 use crate::people::{World, world_with};
 
 /// How many cases of a property to try: `SQE_PROPERTY_CASES` of each thousand that are asked for by default.
+#[expect(clippy::disallowed_methods, reason = "how long to look is the runner's choice")]
 fn cases(default: u32) -> Config {
     let share = std::env::var("SQE_PROPERTY_CASES").ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1000);
     Config {
@@ -323,7 +324,7 @@ fn query(columns: Vec<&'static str>) -> impl Strategy<Value = String> {
             4 => format!("SELECT count(*), min({key}), max({key}), sum({key}) FROM t WHERE {condition}"),
             5 => format!(
                 "SELECT t.k, v.k FROM t JOIN t v ON t.{key} = v.{key} WHERE {}",
-                condition.replace("t.", "t.").replace("(k ", "(t.k ").replace("(n ", "(t.n ").replace("(x ", "(t.x ")
+                condition.replace("(k ", "(t.k ").replace("(n ", "(t.n ").replace("(x ", "(t.x ")
             ),
             _ => format!(
                 "WITH c AS (SELECT * FROM t WHERE {condition}) SELECT count(*) FROM c a, c b WHERE a.{key} < b.{key}"

@@ -50,6 +50,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) lake: Lake,
     pub(crate) people: People,
+    pub(crate) rules: Rules,
     pub(crate) trail: Trail,
     pub(crate) flight: FlightSqlServer,
 }
@@ -60,9 +61,10 @@ pub(crate) async fn server() -> Server {
 
 pub(crate) async fn server_with(settings: Settings) -> Server {
     let (lake, people, trail) = (Lake::sample(), People::default(), Trail::default());
+    let rules = Rules::default();
     let engine = Engine::builder()
         .identity(people.clone())
-        .policy(Rules)
+        .policy(rules.clone())
         .audit(trail.clone())
         .catalog("lake", lake.clone())
         .defaults("lake", "main")
@@ -72,7 +74,7 @@ pub(crate) async fn server_with(settings: Settings) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(flight.clone().router().serve_with_incoming(TcpListenerStream::new(listener)));
-    Server { address, lake, people, trail, flight }
+    Server { address, lake, people, rules, trail, flight }
 }
 
 pub(crate) type Raw = FlightSqlServiceClient<Channel>;

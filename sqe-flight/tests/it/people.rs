@@ -38,9 +38,12 @@ impl IdentityProvider for People {
     }
 }
 
-/// bob may do everything; alice too, but may only know of `secret`; mallory may do nothing.
-#[derive(Debug)]
-pub(crate) struct Rules;
+/// bob may do everything; alice too, but may only know of `secret`; mallory may do nothing. What alice may select of
+/// `words` can change.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    pub(crate) words: Arc<Mutex<Option<Decision>>>,
+}
 
 #[async_trait]
 impl PolicyEngine for Rules {
@@ -49,8 +52,12 @@ impl PolicyEngine for Rules {
         let decide = |action: Action, resource: &Resource| {
             let secret = matches!(resource, Resource::Table(table) if table.id.name.table == "secret");
             let knows = matches!(action, Action::Discover | Action::Describe);
+            let words = matches!(resource, Resource::Table(table) if table.id.name.table == "words");
             match subject {
                 "bob" => Decision::permit(),
+                "alice" if words && action == Action::Select => {
+                    self.words.lock().clone().unwrap_or_else(Decision::permit)
+                }
                 "alice" if !secret || knows => Decision::permit(),
                 _ => Decision::deny(),
             }

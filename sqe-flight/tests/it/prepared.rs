@@ -11,6 +11,11 @@ use arrow_flight::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
+use sqe_core::{
+    Decision, FieldId,
+    policy::Restrictions,
+    predicate::{CompareOp, Mask, RowPredicate, Value},
+};
 use tonic::Code;
 
 use crate::harness::{Raw, code, fetch, numbers, server, server_with, status, texts};
@@ -213,6 +218,41 @@ async fn a_prepared_statement_belongs_to_its_session_and_ends_when_closed() {
     assert_eq!(code(alice.do_get(ticket(&handle)).await), Code::Ok);
     alice.do_action(close(&handle)).await.unwrap().try_collect::<Vec<_>>().await.unwrap();
     assert_eq!(code(alice.do_get(ticket(&handle)).await), Code::NotFound);
+}
+
+#[tokio::test]
+async fn each_execution_is_decided_and_planned_anew() {
+    let server = server().await;
+    let (mut client, mut bob) = (server.raw("alice").await, server.raw("bob").await);
+    let sql = "SELECT id, word FROM words WHERE id >= $1 ORDER BY id";
+    let mut statement = client.prepare(sql.into(), None).await.unwrap();
+    statement.set_parameters(row(vec![longs(vec![1])])).unwrap();
+    let mut others = bob.prepare(sql.into(), None).await.unwrap();
+    others.set_parameters(row(vec![longs(vec![1])])).unwrap();
+
+    let info = statement.execute().await.unwrap();
+    assert_eq!(numbers(&fetch(&mut client, info).await.unwrap(), 0), [1, 2, 3]);
+    let restricted = |change: fn(&mut Restrictions)| {
+        let mut held = Restrictions::default();
+        change(&mut held);
+        *server.rules.words.lock() = Some(Decision::permit_with(held));
+    };
+    restricted(|held| held.filter = Some(RowPredicate::compare(FieldId(1), CompareOp::Gt, Value::Integer(2))));
+    let info = statement.execute().await.unwrap();
+    let rows = fetch(&mut client, info).await.unwrap();
+    assert_eq!((numbers(&rows, 0), texts(&rows, "word")), (vec![3], vec!["three, and long enough".to_owned()]));
+    restricted(|held| drop(held.masks.insert(FieldId(2), Mask::Constant(Value::Text("masked".into())))));
+    let info = statement.execute().await.unwrap();
+    assert_eq!(texts(&fetch(&mut client, info).await.unwrap(), "word"), ["masked"; 3]);
+    restricted(|held| held.hidden = [FieldId(2)].into());
+    assert_eq!(code(statement.execute().await), Code::InvalidArgument, "the column is not there any more");
+    *server.rules.words.lock() = Some(Decision::deny());
+    assert_eq!(code(statement.execute().await), Code::PermissionDenied);
+    let info = others.execute().await.unwrap();
+    assert_eq!(numbers(&fetch(&mut bob, info).await.unwrap(), 0), [1, 2, 3], "bob's is decided for bob");
+    *server.rules.words.lock() = None;
+    let info = statement.execute().await.unwrap();
+    assert_eq!(numbers(&fetch(&mut client, info).await.unwrap(), 0), [1, 2, 3]);
 }
 
 #[tokio::test]
