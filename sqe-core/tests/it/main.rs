@@ -12,6 +12,7 @@ mod governance;
 mod lake;
 mod lifecycle;
 mod people;
+mod planners;
 mod properties;
 mod side_channels;
 mod statements;
