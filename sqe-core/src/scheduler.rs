@@ -88,6 +88,13 @@ pub trait Scheduler: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` if nobody can run it, `ResourceExhausted` if nobody has room.
     async fn execute(&self, job: Job) -> Result<SendableRecordBatchStream>;
 
+    /// Names of the nodes that this scheduler's planner puts into plans, such as exchanges. They move rows, and neither
+    /// read nor write nor change anything. The verifier lets them stand and judges what is below. Default: none, so that a
+    /// node of an unknown kind is refused.
+    fn nodes(&self) -> &[&str] {
+        &[]
+    }
+
     /// The plans that a childless node of this scheduler's planner stands for, all of them: for instance a scan and its
     /// slices, one a task. The verifier judges them in the place of the node. Default: none, so that a leaf of an unknown
     /// kind is refused.

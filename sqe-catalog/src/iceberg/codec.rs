@@ -54,13 +54,18 @@ impl PhysicalExtensionCodec for IcebergCodec {
     }
 
     fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>) -> Result<()> {
+        // A refusal leaves nothing behind: DataFusion hands the same buffer to the next codec.
         let Some(write) = node.downcast_ref::<WriteExec>() else {
-            buf.push(SCAN);
-            return self.scans.try_encode(node, buf);
+            let mut scan = vec![SCAN];
+            self.scans.try_encode(node, &mut scan)?;
+            buf.append(&mut scan);
+            return Ok(());
         };
+        let spec = serde_json::to_vec(write.spec())
+            .map_err(|error| DataFusionError::Internal(format!("a write cannot be encoded: {error}")))?;
         buf.push(WRITE);
-        serde_json::to_writer(buf, write.spec())
-            .map_err(|error| DataFusionError::Internal(format!("a write cannot be encoded: {error}")))
+        buf.extend_from_slice(&spec);
+        Ok(())
     }
 }
 
@@ -98,6 +103,8 @@ mod tests {
         for garbage in [&[][..], &[9], &[WRITE], &[WRITE, b'{'], &[SCAN]] {
             assert!(codec.try_decode(garbage, &[Arc::clone(&input)], &context).is_err(), "{garbage:?}");
         }
-        assert!(codec.try_encode(input, &mut Vec::new()).is_err());
+        let mut nothing = Vec::new();
+        assert!(codec.try_encode(input, &mut nothing).is_err());
+        assert!(nothing.is_empty(), "a refused node leaves nothing for the next codec to trip over");
     }
 }

@@ -127,7 +127,9 @@ impl Decisions {
         if children.is_empty() {
             return if is_constant_leaf(&**plan) { Ok(()) } else { Err(refused("a raw scan outside of its barrier")) };
         }
-        if !KNOWN_NODES.contains(&plan.name()) && !extra_nodes.iter().any(|name| name == plan.name()) {
+        let name = plan.name();
+        let known = KNOWN_NODES.contains(&name) || scheduler.nodes().contains(&name);
+        if !known && !extra_nodes.iter().any(|extra| extra == name) {
             return Err(refused(&format!("a node of an unknown kind ({})", plan.name())));
         }
         children.into_iter().try_for_each(|child| self.verify_exec(child, extra_nodes, scheduler))

@@ -16,6 +16,7 @@ mod layers;
 mod lifecycle;
 mod paths;
 mod people;
+mod planners;
 mod properties;
 mod side_channels;
 mod statements;

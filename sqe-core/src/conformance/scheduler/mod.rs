@@ -13,9 +13,11 @@ use uuid::Uuid;
 
 use super::stage::{CATALOG, Row, Shared, Storage, builder, drain, session};
 use crate::{
-    Engine, Result, Session,
+    Engine, Result, Secret, Session,
     catalog::{CatalogProvider, StoreOpener},
     credentials::CredentialVendor,
+    engine::EngineBuilder,
+    govern::GrantKey,
     scheduler::Scheduler,
 };
 use watch::{Empty, Watch, Watched};
@@ -68,6 +70,7 @@ const ENDLESS: &[&str] = &[
     "SELECT value FROM generate_series(1, 1000000000000000)",
     "SELECT count(*) FROM generate_series(1, 1000000000000000) WHERE value % 7 = 8",
     "SELECT a.value, count(*) FROM generate_series(1, 20000) a, generate_series(1, 1000000000000) b GROUP BY a.value",
+    "SELECT count(*) FROM {sales} a JOIN {sales} b ON md5(concat(a.id, ' ', b.id)) = b.item",
 ];
 
 /// How long a dropped query may go on.
@@ -92,7 +95,8 @@ pub async fn check(scheduler: impl Scheduler) -> Result<(), String> {
 }
 
 /// Checks a scheduler as [`check`] does, with data in tables: `provider`, `vendor` and `stores` open a writable catalog
-/// whose codec lets plans travel. The kit works in a schema of its own and drops it.
+/// whose codec lets plans travel. The engines seal with `grant_key` and mask with `mask_key`, which the scheduler's workers
+/// must have too. The kit works in a schema of its own and drops it.
 ///
 /// # Errors
 /// What the scheduler does wrong, or that the catalog does not do what the kit needs.
@@ -101,11 +105,14 @@ pub async fn check_over<P: CatalogProvider + Clone>(
     provider: P,
     vendor: impl CredentialVendor,
     stores: impl StoreOpener,
+    grant_key: GrantKey,
+    mask_key: Secret,
 ) -> Result<(), String> {
     let storage = Storage { vendor: Shared(Arc::new(vendor)), stores: Shared(Arc::new(stores)) };
     let opened = |provider: P| {
         let Storage { vendor, stores } = storage.clone();
-        builder().catalog_with_storage(CATALOG, provider, vendor, stores)
+        let builder = builder().grant_key(grant_key.clone()).mask_key(mask_key.clone());
+        builder.catalog_with_storage(CATALOG, provider, vendor, stores)
     };
     let watch = Watch::default();
     let engines = Engines {
@@ -128,7 +135,7 @@ struct Engines {
     there: Engine,
 }
 
-fn build(builder: crate::engine::EngineBuilder) -> Result<Engine, String> {
+fn build(builder: EngineBuilder) -> Result<Engine, String> {
     builder.build().map_err(|error| format!("no engine can be built: {error}"))
 }
 
@@ -138,7 +145,7 @@ async fn verdict(engines: &Engines, watch: &Watch, sales: &str) -> Result<(), St
     failing(&here, &there, sales).await?;
     for sql in ENDLESS {
         for batches in [0, 2] {
-            cancelled(&there, watch, sql, batches).await?;
+            cancelled(&there, watch, &sql.replace("{sales}", sales), batches).await?;
         }
     }
     let again = QUERIES.iter().map(async |sql| same(&here, &there, &sql.replace("{sales}", sales), false).await);

@@ -79,6 +79,14 @@ impl<S: Scheduler> Scheduler for Watched<S> {
         self.watch.0.lock().push(Watching { plan, context: Arc::downgrade(&job.context), pool });
         self.scheduler.execute(job).await
     }
+
+    fn nodes(&self) -> &[&str] {
+        self.scheduler.nodes()
+    }
+
+    fn slices(&self, leaf: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
+        self.scheduler.slices(leaf)
+    }
 }
 
 /// An engine needs a catalog, even where nothing is read from one.
