@@ -43,9 +43,9 @@ async fn the_trail_as_a_catalog_passes_the_kit() {
     let head = trail_of(dir.path(), 12, 4096).await;
     assert!(segments(dir.path()).len() > 1);
     for (table, rows) in [("access", 12), ("events", usize::try_from(head.seq).unwrap())] {
-        let found =
-            catalog::check(AuditCatalog::of_folder(dir.path()), &CatalogFixture::read_only("audit", table, rows));
-        assert_eq!(found.await, Ok(()), "{table}");
+        let fixture = CatalogFixture::read_only("audit", table, rows);
+        let found = catalog::check(AuditCatalog::of_folder(dir.path()), &fixture).await;
+        assert_eq!(found, Ok(()), "{table}");
     }
 }
 

@@ -13,7 +13,7 @@ use datafusion::{
     sql::{
         parser::Statement as Parsed,
         sqlparser::{
-            ast::{TableFactor, Visit, Visitor},
+            ast::{Query, TableFactor, Visit, Visitor},
             keywords::Keyword,
             tokenizer::Token,
         },
@@ -28,6 +28,8 @@ pub(super) const HEIGHT: usize = 500;
 const WILDCARDS: usize = 1_000;
 /// Tables, subqueries and table functions that a statement names, each as often as it names it.
 const RELATIONS: usize = 500;
+/// The same, once every common table expression is written out wherever it is named.
+const EXPANDED: u64 = 5_000;
 /// Nodes of a plan, a common table expression counted as often as it is used.
 const NODES: u64 = 20_000;
 /// Parts of an expression in which every column is replaced by what it was computed from, as optimizers do.
@@ -147,26 +149,80 @@ fn is_link(token: &Token, word: Option<Keyword>) -> bool {
         && !super::statement::is_literal(token)
 }
 
-/// Refuses a statement that names more relations than planners, which compare them all, can look at.
+/// Refuses a statement that names more relations than planners, which compare them all, can look at, or that uses what
+/// it names so often that it stands for more than anybody would write out.
 ///
 /// # Errors
 /// `InvalidInput` for such a statement.
 pub(super) fn check_relations(statement: &Parsed) -> Result<()> {
-    struct Count(usize);
-    impl Visitor for Count {
-        type Break = ();
-
-        fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
-            self.0 += 1;
-            if self.0 > RELATIONS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        }
-    }
     match statement {
-        Parsed::Statement(ast) if ast.visit(&mut Count(0)).is_break() => {
-            Err(too_much(&format!("names more than {RELATIONS} tables")))
+        Parsed::Statement(ast) => {
+            let mut count = Relations::default();
+            if ast.visit(&mut count).is_break() || count.written > RELATIONS {
+                return Err(too_much(&format!("names more than {RELATIONS} tables")));
+            }
+            if count.outside > EXPANDED || count.largest > EXPANDED {
+                return Err(too_much("uses what it names again and again"));
+            }
+            Ok(())
         }
         Parsed::Explain(explain) => check_relations(&explain.statement),
         _ => Ok(()),
+    }
+}
+
+/// Counts relations, and what each common table expression stands for once every name in it is replaced.
+#[derive(Default)]
+struct Relations {
+    written: usize,
+    /// What the queries stand for that are being read, from the outermost.
+    queries: Vec<u64>,
+    /// The bodies of common table expressions, by where they are.
+    bodies: HashMap<usize, String>,
+    /// What names stand for; of several expressions of one name the largest.
+    names: HashMap<String, u64>,
+    largest: u64,
+    outside: u64,
+}
+
+impl Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let name = super::statement::normal(&cte.alias.name);
+            self.bodies.insert(std::ptr::from_ref(cte.query.as_ref()).addr(), name);
+        }
+        self.queries.push(0);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let stands_for = self.queries.pop().unwrap_or(0);
+        self.largest = self.largest.max(stands_for);
+        if let Some(name) = self.bodies.get(&std::ptr::from_ref(query).addr()) {
+            let known = self.names.entry(name.clone()).or_insert(0);
+            *known = stands_for.max(*known);
+        } else {
+            let around = self.queries.last_mut().unwrap_or(&mut self.outside);
+            *around = around.saturating_add(stands_for);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        self.written += 1;
+        let name = match factor {
+            TableFactor::Table { name, .. } => match name.0.as_slice() {
+                [part] => part.as_ident().map(super::statement::normal),
+                _ => None,
+            },
+            _ => None,
+        };
+        let stands_for = name.and_then(|name| self.names.get(&name).copied()).unwrap_or(1).max(1);
+        let around = self.queries.last_mut().unwrap_or(&mut self.outside);
+        *around = around.saturating_add(stands_for);
+        if self.written > RELATIONS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
