@@ -10,7 +10,10 @@
 
 mod crash;
 mod credentials;
+mod governed;
 mod memory;
+mod properties;
 mod pyiceberg;
+mod side_channels;
 mod sql;
 mod world;
