@@ -13,7 +13,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use object_store::ObjectStore;
 
 use crate::{
-    Identity, Principal, Result, TableName, Verified,
+    Identity, Principal, Result, TableId, TableName, Verified,
     credentials::{CredentialVendor, Lease},
     govern::{ScanGrant, WriteGrant},
     policy::TableFacts,
@@ -201,10 +201,11 @@ pub enum CatalogChange {
     },
     /// Create an empty table.
     CreateTable(NewTable),
-    /// Remove a table from the catalog. Its files stay for the catalog's own maintenance.
+    /// Remove a table from the catalog. Its files stay for the catalog's own maintenance. Policy decided about the table
+    /// with this uuid; if its name stands for another one by now, that is a `Conflict`, and nothing is removed.
     DropTable {
-        /// Its name.
-        name: TableName,
+        /// The table, as it was loaded.
+        table: TableId,
     },
 }
 
