@@ -308,28 +308,36 @@ fn check_chains(tokens: &[Token], limit: usize) -> Result<()> {
     for token in tokens {
         match token {
             Token::LParen | Token::LBracket => chains.push(0),
-            Token::RParen | Token::RBracket => {
+            Token::RParen => {
                 let _ = chains.pop();
+            }
+            // `INT[][][]` and `a[1][2]` nest as a chain of operators does.
+            Token::RBracket => {
+                let _ = chains.pop();
+                lengthen(&mut chains, limit)?;
             }
             Token::Comma | Token::SemiColon => {
                 if let Some(chain) = chains.last_mut() {
                     *chain = 0;
                 }
             }
-            token if links(token) => {
-                if chains.is_empty() {
-                    chains.push(0);
-                }
-                if let Some(chain) = chains.last_mut() {
-                    *chain += 1;
-                    if *chain > limit {
-                        return Err(Error::invalid(format!(
-                            "an expression chains more than {limit} operators; use IN (…), a join or a list instead"
-                        )));
-                    }
-                }
-            }
+            token if links(token) => lengthen(&mut chains, limit)?,
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn lengthen(chains: &mut Vec<usize>, limit: usize) -> Result<()> {
+    if chains.is_empty() {
+        chains.push(0);
+    }
+    if let Some(chain) = chains.last_mut() {
+        *chain += 1;
+        if *chain > limit {
+            return Err(Error::invalid(format!(
+                "an expression chains more than {limit} operators; use IN (…), a join or a list instead"
+            )));
         }
     }
     Ok(())
