@@ -16,7 +16,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use object_store::ObjectStore;
 
 use crate::{
-    Column, ColumnType, Error, Identity, Principal, Result, TableName, Verified,
+    Column, ColumnType, Error, Identity, Principal, Result, TableId, TableName, Verified,
     credentials::{CredentialVendor, Lease},
     govern::{ScanGrant, WriteGrant, field_id},
     policy::TableFacts,
@@ -273,10 +273,11 @@ pub enum CatalogChange {
     },
     /// Create an empty table.
     CreateTable(NewTable),
-    /// Remove a table from the catalog. Its files stay for the catalog's own maintenance.
+    /// Remove a table from the catalog. Its files stay for the catalog's own maintenance. Policy decided about the table
+    /// with this uuid; if its name stands for another one by now, that is a `Conflict`, and nothing is removed.
     DropTable {
-        /// Its name.
-        name: TableName,
+        /// The table, as it was loaded.
+        table: TableId,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, str::FromStr};
 
+use arrow::datatypes::DataType;
 use iceberg::{
     TableCreation,
     spec::{FormatVersion, Schema, TableMetadata, TableMetadataBuilder, Transform, UnboundPartitionSpec},
@@ -18,12 +19,22 @@ use super::{
 const LOCATIONS: [&str; 5] =
     ["location", "write.data.path", "write.metadata.path", "write.object-storage.path", "write.folder-storage.path"];
 
+/// How deep the types of a column may nest: `INT[][]` is two levels. Metadata is JSON, and what nests deeper than its
+/// readers go would be a table that nobody can load again.
+const DEEPEST: usize = 32;
+
 /// The metadata of an empty table at `location`, format version 2.
 ///
 /// # Errors
-/// `InvalidInput` for columns, partitioning or properties that make no table, `Unsupported` for types that the format
+/// `InvalidInput` for columns, partitioning or properties that make no table or one that cannot be loaded, `Unsupported` for types that the format
 /// cannot hold, `PermissionDenied` for properties that are the engine's own.
 pub fn new_table(new: &NewTable, location: &str) -> Result<TableMetadata> {
+    if let Some(field) = new.schema.fields().iter().find(|field| nests_deeper(field.data_type(), DEEPEST)) {
+        let name = field.name();
+        return Err(Error::invalid(format!(
+            "the type of column {name:?} nests deeper than {DEEPEST} levels; flatten it"
+        )));
+    }
     let schema = new_schema(&new.schema)?;
     let partitioning = partitioning(&schema, &new.partitioning)?;
     let mut properties = HashMap::new();
@@ -47,12 +58,43 @@ pub fn new_table(new: &NewTable, location: &str) -> Result<TableMetadata> {
         .format_version(FormatVersion::V2)
         .build();
     let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);
-    built.map(|built| built.metadata).map_err(|error| match error.kind() {
+    let metadata = built.map(|built| built.metadata).map_err(|error| match error.kind() {
         iceberg::ErrorKind::DataInvalid => {
             Error::invalid(format!("the table's definition is not possible: {}", error.message())).with_source(error)
         }
         _ => from_iceberg(error, "define the table"),
-    })
+    })?;
+    check_readable(&metadata)?;
+    Ok(metadata)
+}
+
+fn nests_deeper(ty: &DataType, levels: usize) -> bool {
+    let inner = |ty: &DataType| match levels.checked_sub(1) {
+        Some(left) => nests_deeper(ty, left),
+        None => true,
+    };
+    match ty {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => inner(item.data_type()),
+        DataType::Struct(fields) => levels == 0 || fields.iter().any(|field| inner(field.data_type())),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) => levels == 0 || pair.iter().any(|field| inner(field.data_type())),
+            other => inner(other),
+        },
+        DataType::Dictionary(_, value) => inner(value),
+        _ => false,
+    }
+}
+
+/// What is written must be read back as it is.
+fn check_readable(metadata: &TableMetadata) -> Result<()> {
+    let refuse = || Error::invalid("the table's definition could be written and not be read again; simplify it");
+    let text = serde_json::to_vec(metadata).map_err(|error| refuse().with_source(error))?;
+    let read: TableMetadata = serde_json::from_slice(&text).map_err(|error| refuse().with_source(error))?;
+    if read == *metadata { Ok(()) } else { Err(refuse()) }
 }
 
 fn partitioning(schema: &Schema, fields: &[(String, String)]) -> Result<UnboundPartitionSpec> {
@@ -117,7 +159,7 @@ fn parse(transform: &str) -> Result<Transform> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit};
+    use arrow::datatypes::{Field, Schema as ArrowSchema, TimeUnit};
     use rstest::rstest;
     use sqe_core::{ErrorKind, Principal, TableName};
 
@@ -163,6 +205,29 @@ mod tests {
     #[case("identity", "missing")]
     fn impossible_partitioning_is_refused(#[case] transform: &str, #[case] column: &str) {
         assert_eq!(definition(&[(transform, column)], &[]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    fn nested(levels: usize, wrap: fn(Field) -> DataType) -> Result<TableMetadata> {
+        let ty = (0..levels).fold(DataType::Int32, |ty, _| wrap(Field::new("item", ty, true)));
+        let schema = Arc::new(ArrowSchema::new(vec![Field::new("c", ty, true)]));
+        let name = TableName::new("lake", "s", "t");
+        new_table(&NewTable::new(name, schema, Principal::new("idp", "alice")), "file:///w/s/t")
+    }
+
+    #[rstest]
+    #[case::lists(|item| DataType::List(Arc::new(item)))]
+    #[case::structs(|item| DataType::Struct(vec![item].into()))]
+    #[case::maps(|item| {
+        let pair = vec![Field::new("key", DataType::Int32, false), item.with_name("value")];
+        DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair.into()), false)), false)
+    })]
+    fn types_nest_as_deep_as_metadata_can_be_read_again(#[case] wrap: fn(Field) -> DataType) {
+        assert!(nested(DEEPEST, wrap).is_ok());
+        for levels in [DEEPEST + 1, 150, 1000] {
+            let error = nested(levels, wrap).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{levels}");
+            assert!(error.message().contains("32 levels"), "{error}");
+        }
     }
 
     #[rstest]

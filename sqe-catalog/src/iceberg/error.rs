@@ -22,7 +22,8 @@ pub(crate) fn from_store(error: object_store::Error, what: &str) -> Error {
 }
 
 /// What a failure of the format's library means to a caller. Errors of stores and of ours inside of it keep their kind;
-/// a file that cannot be understood is `Unavailable`: it must never look like an empty or an unknown table.
+/// a file that cannot be understood is `Internal`: it must never look like an empty or an unknown table, nor like a
+/// storage that is down, since no other table suffers from it.
 pub(crate) fn from_iceberg(error: iceberg::Error, what: &str) -> Error {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(inner) = cause {
@@ -49,7 +50,6 @@ pub(crate) fn from_iceberg(error: iceberg::Error, what: &str) -> Error {
         iceberg::ErrorKind::TableNotFound | iceberg::ErrorKind::NamespaceNotFound => ErrorKind::NotFound,
         iceberg::ErrorKind::TableAlreadyExists | iceberg::ErrorKind::NamespaceAlreadyExists => ErrorKind::AlreadyExists,
         iceberg::ErrorKind::CatalogCommitConflicts => ErrorKind::Conflict,
-        iceberg::ErrorKind::DataInvalid => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     };
     Error::new(kind, format!("cannot {what}: the table's metadata does not allow it")).with_source(error)

@@ -45,7 +45,7 @@ impl IcebergTable {
     /// - `file_io`: access to its metadata files, for as long as the session's metadata lease lasts.
     ///
     /// # Errors
-    /// `Unsupported` for column types that cannot be read; `Unavailable` for metadata that contradicts itself.
+    /// `Unsupported` for column types that cannot be read; `Internal` for metadata that contradicts itself.
     pub fn try_new(
         name: TableName,
         metadata: Arc<TableMetadata>,
@@ -161,16 +161,14 @@ impl CatalogTable for IcebergTable {
 /// The folder of a table whose metadata file is at `metadata_location`, ending in `/`: the parent of `metadata/`.
 ///
 /// # Errors
-/// `Unavailable` if the file is not in a folder `metadata`: the catalog's entry is corrupt.
+/// `Internal` if the file is not in a folder `metadata`: the catalog's entry is corrupt.
 pub fn table_folder(metadata_location: &str) -> Result<String> {
     metadata_location
         .rsplit_once('/')
         .and_then(|(folder, _)| folder.strip_suffix("/metadata"))
         .filter(|folder| !folder.is_empty())
         .map(folder_url)
-        .ok_or_else(|| {
-            Error::unavailable("the catalog's entry of this table names no metadata file; repair the catalog")
-        })
+        .ok_or_else(|| Error::internal("the catalog's entry of this table names no metadata file; repair the catalog"))
 }
 
 /// A folder as a URL that ends in `/`. Plain absolute paths and `file:/` are files of this machine.

@@ -122,16 +122,23 @@ async fn a_table_made_from_rows_appears_with_its_commit_and_has_its_creator_as_o
 }
 
 #[tokio::test]
-async fn rows_for_a_table_that_was_replaced_are_refused() {
+async fn rows_for_a_table_that_was_replaced_are_refused_and_so_is_a_drop_of_it() {
     let (_catalog, session) = catalog();
     let table = session.load(&[name("t")]).await.remove(0).unwrap();
-    session.apply(CatalogChange::DropTable { name: name("t") }).unwrap();
+    let id = table.facts().id.clone();
+    session.apply(CatalogChange::DropTable { table: id.clone() }).unwrap();
+    let again = session.apply(CatalogChange::DropTable { table: id.clone() }).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::NotFound);
     let gone = write(&session, WriteTarget::Append(Arc::clone(&table)), batch(0..1)).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     let new = NewTable::new(name("t"), batch(0..0).schema(), Principal::new("idp", "alice"));
     session.apply(CatalogChange::CreateTable(new)).unwrap();
     let other = write(&session, WriteTarget::Append(table), batch(0..1)).await.unwrap_err();
     assert_eq!(other.kind(), ErrorKind::Conflict);
+    let other = session.apply(CatalogChange::DropTable { table: id }).unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict);
+    let now = session.load(&[name("t")]).await.remove(0).unwrap().facts().id.clone();
+    session.apply(CatalogChange::DropTable { table: now }).unwrap();
 }
 
 #[tokio::test]

@@ -3,15 +3,17 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use iceberg::{MetadataLocation, spec::TableMetadata};
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 use sqe_core::{Error, ErrorKind, Result, TableName};
 
 use super::database::{Entries, InsertError};
 use crate::iceberg::{
     commit::{Base, Change, CommitClient, Outcome},
     error::from_iceberg,
-    io::file_io,
+    io::{file_io, store_path},
+    table::table_folder,
 };
 
 /// One table's entry, with a store that reaches the table's files.
@@ -27,17 +29,36 @@ impl fmt::Debug for SqlTable {
     }
 }
 
-/// Reads and understands a metadata file. One that is missing or broken is `Unavailable`: there is a table, and nobody
-/// can say what is in it.
+/// Reads and understands a metadata file. A storage that does not answer is `Unavailable`; a file that was read and says
+/// nothing that can be understood is `Internal`: this table is broken, and no other.
+///
+/// A file that is not there is `Internal` if other files of the table are, and otherwise `Unavailable`: a storage that is
+/// not mounted looks like that too.
 pub(super) async fn read_metadata(store: &Arc<dyn ObjectStore>, location: &str) -> Result<TableMetadata> {
     let what = "read the table's metadata";
-    let io = file_io(Arc::clone(store));
-    let read = TableMetadata::read_from(&io, location).await;
-    read.map_err(|error| match from_iceberg(error, what) {
-        denied if denied.kind() == ErrorKind::PermissionDenied => denied,
-        unsupported if unsupported.kind() == ErrorKind::Unsupported => unsupported,
-        other => Error::unavailable("the table's metadata file is missing or cannot be understood").with_source(other),
+    let read = TableMetadata::read_from(&file_io(Arc::clone(store)), location).await;
+    let error = match read.map_err(|error| from_iceberg(error, what)) {
+        Ok(metadata) => return Ok(metadata),
+        Err(error) => error,
+    };
+    Err(match error.kind() {
+        ErrorKind::Unavailable if is_missing_alone(store, location).await => {
+            Error::internal("the table's metadata file is missing; repair the table or the catalog's entry of it")
+                .with_source(error)
+        }
+        ErrorKind::Internal => {
+            Error::internal("the table's metadata file cannot be understood; repair the table").with_source(error)
+        }
+        _ => error,
     })
+}
+
+/// Whether a metadata file is not there, and other files of its table are.
+async fn is_missing_alone(store: &Arc<dyn ObjectStore>, location: &str) -> bool {
+    let (Ok(file), Ok(folder)) = (store_path(location), table_folder(location)) else { return false };
+    let Ok(folder) = store_path(&folder) else { return false };
+    matches!(store.head(&file).await, Err(object_store::Error::NotFound { .. }))
+        && matches!(store.list(Some(&folder)).next().await, Some(Ok(_)))
 }
 
 impl SqlTable {

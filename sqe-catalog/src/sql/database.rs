@@ -47,7 +47,7 @@ const INSERT: &str = "INSERT INTO iceberg_tables
 const SWAP: &str = "UPDATE iceberg_tables SET metadata_location = ?5, previous_metadata_location = ?4
     WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3 AND metadata_location = ?4";
 const DELETE: &str = "DELETE FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3
-    AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
+    AND metadata_location = ?4 AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
 const ANY_TABLE: &str = "SELECT EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2)";
 const INSERT_PROPERTY: &str = "INSERT INTO iceberg_namespace_properties
     (catalog_name, namespace, property_key, property_value) VALUES (?1, ?2, ?3, ?4)";
@@ -140,9 +140,7 @@ impl Entries {
         match row {
             None => Ok(None),
             Some(Some(location)) => Ok(Some(location)),
-            Some(None) => {
-                Err(Error::unavailable("the catalog's entry of this table names no metadata file; repair it"))
-            }
+            Some(None) => Err(Error::internal("the catalog's entry of this table names no metadata file; repair it")),
         }
     }
 
@@ -163,9 +161,9 @@ impl Entries {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Removes a table's entry; says whether there was one.
-    pub(super) async fn delete(&self, schema: &str, table: &str) -> Result<bool> {
-        let query = sqlx::query(DELETE).bind(&self.catalog).bind(schema).bind(table);
+    /// Removes a table's entry if its metadata file is still `base`; says whether it was.
+    pub(super) async fn delete(&self, schema: &str, table: &str, base: &str) -> Result<bool> {
+        let query = sqlx::query(DELETE).bind(&self.catalog).bind(schema).bind(table).bind(base);
         let done = query.execute(&self.pool).await.map_err(|error| failed(error, "drop the table"))?;
         Ok(done.rows_affected() == 1)
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectStore;
 use sqe_core::{
-    Error, Identity, QueryId, Result, TableName,
+    Error, Identity, QueryId, Result, TableId, TableName,
     catalog::{
         CatalogChange, CatalogSession, CatalogTable, NewTable, ScanRequest, StoreOpener, StoreRef, TableWrite,
         WriteRequest, WriteTarget,
@@ -29,6 +29,9 @@ use crate::iceberg::{
     table::{folder_url, table_folder},
     write::{Destination, IcebergWrite},
 };
+
+/// Attempts before somebody else's commits are reported as a conflict.
+const DROP_ATTEMPTS: usize = 30;
 
 /// Everything here is done as `identity`: each file access goes through a lease of this person.
 #[derive(Debug)]
@@ -141,6 +144,22 @@ impl SqlSession {
         let client = self.client(&new.name, &store);
         create(client.as_ref(), &file_io(store), metadata, None).await.map_err(|failure| failure.error)
     }
+
+    /// Removes the entry of exactly this table. Commits that get in between do not make it another table, so the table is
+    /// looked at again.
+    pub(super) async fn drop_table(&self, id: &TableId) -> Result<()> {
+        let TableName { schema, table, .. } = &id.name;
+        for _ in 0..DROP_ATTEMPTS {
+            let loaded = self.load_one(&id.name).await?;
+            if loaded.facts().id.uuid != id.uuid {
+                return Err(Error::conflict("the table was replaced by another of the same name; try again"));
+            }
+            if self.entries.delete(schema, table, iceberg_table(&loaded)?.metadata_location()).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::conflict("others committed to the table faster than it could be dropped; try again"))
+    }
 }
 
 fn iceberg_table(table: &Arc<dyn CatalogTable>) -> Result<&IcebergTable> {
@@ -208,10 +227,7 @@ impl CatalogSession for SqlSession {
             }
             CatalogChange::DropSchema { schema } => self.entries.drop_schema(&schema).await,
             CatalogChange::CreateTable(new) => self.create_table(&new).await,
-            CatalogChange::DropTable { name } => match self.entries.delete(&name.schema, &name.table).await? {
-                true => Ok(()),
-                false => Err(Error::not_found(format!("table {name} does not exist"))),
-            },
+            CatalogChange::DropTable { table } => self.drop_table(&table).await,
             _ => Err(Error::unsupported("this kind of change is not offered")),
         }
     }

@@ -10,8 +10,10 @@
 
 mod crash;
 mod credentials;
+mod governed;
 mod kit;
 mod memory;
 mod pyiceberg;
+mod side_channels;
 mod sql;
 mod world;

@@ -1,4 +1,4 @@
-use sqe_core::ErrorKind;
+use sqe_core::{ErrorKind, engine::Statement};
 
 use crate::world::{data_files, rows, session, sql_engine};
 
@@ -79,4 +79,71 @@ async fn properties_of_the_engine_cannot_be_claimed_and_others_can_be_set() {
     }
     rows(&alice, "CREATE TABLE t (id BIGINT) WITH (\"write.parquet.compression-codec\" = 'snappy')").await.unwrap();
     assert_eq!(rows(&alice, "INSERT INTO t VALUES (1)").await.unwrap(), ["1"]);
+}
+
+#[tokio::test]
+async fn types_that_nest_too_deep_to_be_loaded_again_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let alice = session(&engine, "alice").await;
+    rows(&alice, "CREATE SCHEMA s").await.unwrap();
+    let create = |levels: usize| format!("CREATE TABLE deep{levels} (a INT{})", "[]".repeat(levels));
+    for levels in [33, 150, 499, 100_000] {
+        let refused = rows(&alice, &create(levels)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{levels}: {refused}");
+    }
+    let cast = format!("CREATE TABLE deep AS SELECT CAST(NULL AS INT{}) AS a", "[]".repeat(40));
+    assert_eq!(rows(&alice, &cast).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    rows(&alice, &create(32)).await.unwrap();
+    assert_eq!(rows(&alice, "SELECT * FROM deep32").await.unwrap(), [""; 0]);
+    assert_eq!(rows(&alice, "SHOW TABLES").await.unwrap(), ["lake|s|deep32|BASE TABLE"]);
+}
+
+#[tokio::test]
+async fn a_broken_table_hides_no_other_and_an_outage_is_no_empty_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let alice = session(&engine, "alice").await;
+    for sql in ["CREATE SCHEMA s", "CREATE TABLE broken (id BIGINT)", "CREATE TABLE whole AS SELECT 7 AS id"] {
+        rows(&alice, sql).await.unwrap();
+    }
+    let metadata = dir.path().join("wh/s/broken/metadata");
+    let file = std::fs::read_dir(&metadata).unwrap().next().unwrap().unwrap().path();
+    let content = std::fs::read(&file).unwrap();
+    for damage in [&content[..content.len() / 2], b"{}", br#"{"format-version": 99}"#] {
+        std::fs::write(&file, damage).unwrap();
+        assert_eq!(rows(&alice, "SHOW TABLES").await.unwrap(), ["lake|s|whole|BASE TABLE"]);
+        assert_eq!(rows(&alice, "SELECT id FROM whole").await.unwrap(), ["7"]);
+        let broken = rows(&alice, "SELECT * FROM broken").await.unwrap_err();
+        assert!(matches!(broken.kind(), ErrorKind::Internal | ErrorKind::Unsupported), "{broken}");
+    }
+    std::fs::write(&file, &content).unwrap();
+    assert_eq!(rows(&alice, "SHOW TABLES").await.unwrap().len(), 2);
+
+    let (here, away) = (dir.path().join("wh"), dir.path().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    for sql in ["SHOW TABLES", "SELECT * FROM information_schema.columns", "SELECT id FROM whole"] {
+        assert_eq!(rows(&alice, sql).await.unwrap_err().kind(), ErrorKind::Unavailable, "{sql}");
+    }
+    std::fs::rename(&away, &here).unwrap();
+    assert_eq!(rows(&alice, "SHOW TABLES").await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_drop_takes_the_table_that_policy_decided_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let (alice, bob) = (session(&engine, "alice").await, session(&engine, "bob").await);
+    rows(&alice, "CREATE SCHEMA s").await.unwrap();
+    rows(&alice, "CREATE TABLE t (id BIGINT)").await.unwrap();
+    let late = alice.plan(Statement::new("DROP TABLE t")).await.unwrap();
+    rows(&bob, "DROP TABLE t").await.unwrap();
+    rows(&bob, "CREATE TABLE t AS SELECT 'bobs' AS whose").await.unwrap();
+    assert_eq!(late.run().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(rows(&alice, "SELECT whose FROM t").await.unwrap(), ["bobs"]);
+    // A commit in between does not make it another table.
+    let late = alice.plan(Statement::new("DROP TABLE t")).await.unwrap();
+    rows(&bob, "INSERT INTO t VALUES ('again')").await.unwrap();
+    late.run().await.unwrap();
+    assert_eq!(rows(&alice, "SELECT whose FROM t").await.unwrap_err().kind(), ErrorKind::NotFound);
 }

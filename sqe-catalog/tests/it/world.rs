@@ -40,7 +40,7 @@ impl AuditSink for Trail {
     }
 }
 
-fn builder() -> EngineBuilder {
+pub fn builder() -> EngineBuilder {
     Engine::builder().identity(Names).policy(PermitAll).audit(Trail::default()).defaults("lake", "s")
 }
 

@@ -1,7 +1,8 @@
 //! EXPLAIN and DESCRIBE: what they show is what the person may know.
 //!
 //! Below a security barrier stand the policy's filter, masks, file names and row counts of what is hidden; the plan that
-//! is shown ends at the barrier.
+//! is shown ends at the barrier. Borders and bytes of batches above it follow what was held back, so a plan with a
+//! barrier is shown with rows and times only.
 
 use std::{fmt, sync::Arc};
 
@@ -51,7 +52,12 @@ pub(super) fn answer(
     }
     kinds.push(if metrics { "plan_with_metrics" } else { "physical_plan" }.to_owned());
     let mut text = String::new();
-    show(physical, 0, metrics, &mut text);
+    let measured = match (metrics, holds_barrier(physical)) {
+        (false, _) => Measured::Nothing,
+        (true, true) => Measured::RowsAndTimes,
+        (true, false) => Measured::All,
+    };
+    show(physical, 0, measured, &mut text);
     plans.push(text);
     table(schema(), vec![kinds, plans])
 }
@@ -64,22 +70,43 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-fn show(plan: &Arc<dyn ExecutionPlan>, depth: usize, metrics: bool, text: &mut String) {
+/// What is shown of that which operators measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measured {
+    Nothing,
+    RowsAndTimes,
+    All,
+}
+
+fn holds_barrier(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<SecurityBarrierExec>() || plan.children().into_iter().any(holds_barrier)
+}
+
+fn show(plan: &Arc<dyn ExecutionPlan>, depth: usize, measured: Measured, text: &mut String) {
     let barrier = plan.is::<SecurityBarrierExec>();
-    let mut line = format!("{:indent$}{}", "", Line(&**plan), indent = 2 * depth);
-    if metrics && let Some(measured) = plan.metrics() {
+    let shown = |value: &MetricValue| match (measured, value) {
+        (Measured::Nothing, _) => false,
+        (_, MetricValue::OutputRows(_)) => true,
         // Of a barrier only what leaves it: the time it took tells how much it held back.
-        let shown: Vec<String> = (measured.aggregate_by_name().sorted_for_display().timestamps_removed().iter())
-            .filter(|metric| !barrier || matches!(metric.value(), MetricValue::OutputRows(_)))
+        (_, MetricValue::ElapsedCompute(_)) => !barrier,
+        (Measured::All, _) => !barrier,
+        (Measured::RowsAndTimes, _) => false,
+    };
+    let mut line = format!("{:indent$}{}", "", Line(&**plan), indent = 2 * depth);
+    if measured != Measured::Nothing
+        && let Some(metrics) = plan.metrics()
+    {
+        let metrics: Vec<String> = (metrics.aggregate_by_name().sorted_for_display().timestamps_removed().iter())
+            .filter(|metric| shown(metric.value()))
             .map(ToString::to_string)
             .collect();
-        line.push_str(&format!(", metrics=[{}]", shown.join(", ")));
+        line.push_str(&format!(", metrics=[{}]", metrics.join(", ")));
     }
     text.push_str(&line);
     text.push('\n');
     if !barrier {
         for child in plan.children() {
-            show(child, depth + 1, metrics, text);
+            show(child, depth + 1, measured, text);
         }
     }
 }

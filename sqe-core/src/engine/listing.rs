@@ -1,6 +1,6 @@
 //! What a person may see at all.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, error::Error as _, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
@@ -112,8 +112,9 @@ impl Session {
                 Ok(table) => tables.push(table),
                 // Dropped since it was listed, or not this person's to load.
                 Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {}
-                // A table that this engine cannot read is not a reason to list nothing.
-                Err(error) if error.kind() == ErrorKind::Unsupported => {}
+                Err(error) if is_of_one_table(error.kind()) => {
+                    tracing::warn!(catalog, %error, source = ?error.source(), "a table that cannot be loaded is not listed");
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -139,12 +140,27 @@ impl Session {
                 let name = table.facts().id.name.clone();
                 listing.catalogs.insert(catalog.to_owned());
                 listing.schemas.insert((catalog.to_owned(), name.schema.clone()));
-                let schema = visible_schema(&**table, &select, &describe)?;
-                listing.tables.push(VisibleTable { name, table_type: "BASE TABLE", schema });
+                match visible_schema(&**table, &select, &describe) {
+                    Ok(schema) => listing.tables.push(VisibleTable { name, table_type: "BASE TABLE", schema }),
+                    Err(error) => tracing::warn!(table = %name, %error, "a table without a valid schema is not listed"),
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Whether a failure to load a table is that table's own: one that is broken, or of a kind that this engine cannot read,
+/// is not a reason to list nothing. A catalog that does not answer, and a person who is not accepted any more, are.
+fn is_of_one_table(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Unsupported
+            | ErrorKind::Internal
+            | ErrorKind::InvalidInput
+            | ErrorKind::Conflict
+            | ErrorKind::AlreadyExists
+    )
 }
 
 /// The columns that may be shown: those that may be read, or all that may be described.

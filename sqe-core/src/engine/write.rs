@@ -237,7 +237,7 @@ pub(super) async fn plan_definition(case: &mut Case, kind: Kind, parameters: Opt
             for name in names {
                 let name = name_of_parts(&case.session, &statement::parts(&name)?)?;
                 match droppable(case, &name).await {
-                    Ok(opened) => steps.push((opened, CatalogChange::DropTable { name })),
+                    Ok((opened, table)) => steps.push((opened, CatalogChange::DropTable { table })),
                     Err(error) if if_exists && error.kind() == ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
@@ -288,7 +288,8 @@ async fn permit_change(case: &mut Case, action: Action, resource: Resource, plac
     }
 }
 
-async fn droppable(case: &mut Case, name: &TableName) -> Result<Arc<dyn CatalogSession>> {
+/// A table that this person may drop, and the session that loaded it.
+async fn droppable(case: &mut Case, name: &TableName) -> Result<(Arc<dyn CatalogSession>, TableId)> {
     let session = case.session.clone();
     let loaded = match load(&session, std::slice::from_ref(name)).await.pop() {
         Some(Ok(loaded)) => loaded,
@@ -303,8 +304,8 @@ async fn droppable(case: &mut Case, name: &TableName) -> Result<Arc<dyn CatalogS
     let accesses = [Action::Discover, Action::Drop].map(|action| Access::new(action, Resource::Table(facts.clone())));
     let decisions = decide(&session, &accesses).await?;
     let [discover, drop] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
-    case.note_decision(facts.id, Action::Drop, drop, loaded.table.snapshot());
-    if drop.is_permit() { Ok(loaded.session) } else { Err(refusal(name, discover, Action::Drop)) }
+    case.note_decision(facts.id.clone(), Action::Drop, drop, loaded.table.snapshot());
+    if drop.is_permit() { Ok((loaded.session, facts.id)) } else { Err(refusal(name, discover, Action::Drop)) }
 }
 
 async fn plan_create_table(case: &mut Case, mut create: CreateTable, parameters: Option<&RecordBatch>) -> Result<Work> {

@@ -1,7 +1,12 @@
 //! The security barrier: row filter first, then masks, on every batch that leaves a table with restrictions.
 //!
 //! The optimizer sees an opaque operator: no limit, projection or sort passes through it, and of the predicates above it
-//! only leakproof ones on unmasked columns are copied below, as hints. All of them are evaluated again above.
+//! only leakproof ones on unmasked columns are copied below, as hints. The barrier evaluates these too, and all of them
+//! are evaluated again above.
+//!
+//! What is above must not tell what is below. A scan prunes files and row groups by bounds of hidden rows, and drops
+//! visible rows along with them that no predicate wants; since the barrier drops the rest of those rows, the rows that
+//! leave it do not depend on what was pruned. How many partitions it has does not depend on the data either.
 
 use std::{
     collections::HashSet,
@@ -13,17 +18,24 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray},
-    compute::{BatchCoalescer, cast, filter_record_batch},
+    compute::{BatchCoalescer, and_kleene, cast, filter_record_batch},
     datatypes::SchemaRef,
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use datafusion::{
-    common::{Statistics, config::ConfigOptions, internal_err, stats::Precision},
+    common::{
+        Statistics,
+        config::ConfigOptions,
+        internal_err,
+        stats::Precision,
+        tree_node::{Transformed, TreeNode},
+    },
     error::{DataFusionError, Result as DataFusionResult},
     execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, PhysicalExpr, expressions::Column},
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+        DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+        PlanProperties,
         filter_pushdown::{
             ChildFilterDescription, ChildPushdownResult, FilterDescription, FilterPushdownPhase,
             FilterPushdownPropagation,
@@ -60,6 +72,8 @@ pub(super) struct Policy {
     pub(super) mask_key: Secret,
     /// Rows that the table seems to have: the total, rounded to a power of ten.
     pub(super) blurred_rows: Option<usize>,
+    /// Partitions that the barrier has at least: the session's, so that nobody can count the files below.
+    pub(super) partitions: usize,
 }
 
 /// Applies a restricted decision to a raw scan. See the module documentation.
@@ -68,6 +82,8 @@ pub struct SecurityBarrierExec {
     grant: ScanGrant,
     decision: String,
     policy: Policy,
+    /// Leakproof predicates of the statement, over the scan's output; rows for which one is not true do not leave.
+    predicates: Vec<Arc<dyn PhysicalExpr>>,
     input: Arc<dyn ExecutionPlan>,
     /// Names of the nodes of the catalog's own scan; nothing else that computes may come to stand below.
     scan_nodes: Arc<[String]>,
@@ -89,7 +105,7 @@ impl SecurityBarrierExec {
         input: Arc<dyn ExecutionPlan>,
         scan_nodes: Arc<[String]>,
     ) -> Self {
-        let partitions = input.output_partitioning().partition_count();
+        let partitions = policy.partitions.max(input.output_partitioning().partition_count());
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&policy.schema)),
             Partitioning::UnknownPartitioning(partitions),
@@ -97,7 +113,19 @@ impl SecurityBarrierExec {
             input.boundedness(),
         );
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { grant, decision, policy, input, scan_nodes, properties: Arc::new(properties), metrics }
+        let predicates = Vec::new();
+        Self { grant, decision, policy, predicates, input, scan_nodes, properties: Arc::new(properties), metrics }
+    }
+
+    /// The same barrier with these predicates over the scan's output.
+    pub(super) fn with_predicates(mut self, predicates: Vec<Arc<dyn PhysicalExpr>>) -> Self {
+        self.predicates = predicates;
+        self
+    }
+
+    /// The predicates of the statement that it evaluates.
+    pub(super) fn predicates(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.predicates
     }
 
     /// The grant that the scan below was made with.
@@ -125,6 +153,21 @@ impl SecurityBarrierExec {
     fn is_open(&self, index: usize) -> bool {
         let flat = self.policy.schema.fields().get(index).is_some_and(|field| !field.data_type().is_nested());
         flat && matches!(self.policy.sources.get(index), Some(Source::Raw(_)))
+    }
+
+    /// A predicate over open visible columns as one over the scan's output.
+    fn below(&self, predicate: &Arc<dyn PhysicalExpr>) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
+        let moved = Arc::clone(predicate).transform_down(|expr| {
+            let Some(column) = expr.downcast_ref::<Column>() else { return Ok(Transformed::no(expr)) };
+            match self.policy.sources.get(column.index()) {
+                Some(Source::Raw(raw)) => {
+                    let raw: Arc<dyn PhysicalExpr> = Arc::new(Column::new(column.name(), *raw));
+                    Ok(Transformed::yes(raw))
+                }
+                _ => internal_err!("a predicate on a column that is not open came below a barrier"),
+            }
+        })?;
+        Ok(moved.data)
     }
 }
 
@@ -165,7 +208,7 @@ impl ExecutionPlan for SecurityBarrierExec {
         }
         let nodes = Arc::clone(&self.scan_nodes);
         let this = Self::around(self.grant.clone(), self.decision.clone(), self.policy.clone(), input, nodes);
-        Ok(Arc::new(this))
+        Ok(Arc::new(this.with_predicates(self.predicates.clone())))
     }
 
     /// Never: a rule that trusted the order would push a sort below, where it would see raw values of hidden rows.
@@ -178,6 +221,13 @@ impl ExecutionPlan for SecurityBarrierExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+        if partition >= self.input.output_partitioning().partition_count() {
+            return if partition < self.properties.output_partitioning().partition_count() {
+                Ok(Box::pin(EmptyRecordBatchStream::new(Arc::clone(&self.policy.schema))))
+            } else {
+                internal_err!("a security barrier has no partition {partition}")
+            };
+        }
         let batch_size = context.session_config().batch_size();
         let input = self.input.execute(partition, context)?;
         let passing: Vec<usize> = (self.policy.sources.iter())
@@ -189,6 +239,7 @@ impl ExecutionPlan for SecurityBarrierExec {
         let passed = Arc::new(self.input.schema().project(&passing)?);
         Ok(Box::pin(BarrierStream {
             policy: self.policy.clone(),
+            predicates: self.predicates.clone(),
             passing,
             coalescer: BatchCoalescer::new(passed, batch_size).with_biggest_coalesce_batch_size(Some(batch_size / 2)),
             counted: 0,
@@ -234,19 +285,32 @@ impl ExecutionPlan for SecurityBarrierExec {
         Ok(FilterDescription::new().with_child(child))
     }
 
-    /// Whatever the scan promises, the predicates above stay above.
+    /// Whatever the scan promises, the predicates above stay above. Those that went below are evaluated here too.
     fn handle_child_pushdown_result(
         &self,
         _phase: FilterPushdownPhase,
         result: ChildPushdownResult,
         _config: &ConfigOptions,
     ) -> DataFusionResult<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        Ok(FilterPushdownPropagation::all_unsupported(result))
+        let open = |column: &Column| self.is_open(column.index());
+        let mut predicates = self.predicates.clone();
+        for given in result.parent_filters.iter().filter(|given| leakproof::physical(&given.filter, &open)) {
+            let predicate = self.below(&given.filter)?;
+            if !predicates.contains(&predicate) {
+                predicates.push(predicate);
+            }
+        }
+        let propagation = FilterPushdownPropagation::all_unsupported(result);
+        if predicates.len() == self.predicates.len() {
+            return Ok(propagation);
+        }
+        Ok(propagation.with_updated_node(Arc::new(self.clone().with_predicates(predicates))))
     }
 }
 
 struct BarrierStream {
     policy: Policy,
+    predicates: Vec<Arc<dyn PhysicalExpr>>,
     /// Positions in the scan's output of the columns that visible ones are made of, in visible order.
     passing: Vec<usize>,
     coalescer: BatchCoalescer,
@@ -259,16 +323,30 @@ struct BarrierStream {
 impl BarrierStream {
     fn take(&mut self, batch: &RecordBatch) -> DataFusionResult<()> {
         let verdicts = match &self.policy.filter {
-            Some(filter) => Some(filter.evaluate(batch)?.into_array(batch.num_rows())?),
+            Some(filter) => Some(verdicts_of(filter, batch)?),
             None => None,
         };
-        let verdicts = match &verdicts {
-            Some(array) => match array.as_any().downcast_ref::<BooleanArray>() {
-                Some(array) => Some(array),
-                None => return internal_err!("a row filter is not a boolean"),
-            },
-            None => None,
+        if self.predicates.is_empty() {
+            return self.keep(batch, verdicts.as_ref());
+        }
+        // The policy first: what a person asks is asked of visible rows.
+        let visible = match &verdicts {
+            Some(verdicts) => &filter_record_batch(batch, verdicts)?,
+            None => batch,
         };
+        let mut wanted: Option<BooleanArray> = None;
+        for predicate in &self.predicates {
+            let answers = verdicts_of(predicate, visible)?;
+            wanted = Some(match wanted {
+                Some(wanted) => and_kleene(&wanted, &answers)?,
+                None => answers,
+            });
+        }
+        self.keep(visible, wanted.as_ref())
+    }
+
+    /// Takes the rows for which the verdict is true.
+    fn keep(&mut self, batch: &RecordBatch, verdicts: Option<&BooleanArray>) -> DataFusionResult<()> {
         let batch = batch.project(&self.passing)?;
         if self.passing.is_empty() {
             let kept = match verdicts {
@@ -342,6 +420,15 @@ impl BarrierStream {
     }
 }
 
+/// For which rows a condition is true.
+fn verdicts_of(condition: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> DataFusionResult<BooleanArray> {
+    let array = condition.evaluate(batch)?.into_array(batch.num_rows())?;
+    match array.as_any().downcast_ref::<BooleanArray>() {
+        Some(verdicts) => Ok(verdicts.clone()),
+        None => internal_err!("a row filter is not a boolean"),
+    }
+}
+
 impl Stream for BarrierStream {
     type Item = DataFusionResult<RecordBatch>;
 
@@ -356,3 +443,6 @@ impl RecordBatchStream for BarrierStream {
         Arc::clone(&self.policy.schema)
     }
 }
+
+#[cfg(test)]
+mod tests;

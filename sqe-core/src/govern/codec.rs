@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::{
     error::Result as DataFusionResult,
     execution::TaskContext,
-    physical_expr::{PhysicalExpr, utils::collect_columns},
+    physical_expr::{PhysicalExpr, expressions::DynamicFilterPhysicalExpr, utils::collect_columns},
     physical_plan::ExecutionPlan,
 };
 use datafusion_proto::{
@@ -38,6 +38,7 @@ use crate::{Error, Principal, QueryId, Result, Secret, TableId, scheduler::Local
 const MAGIC: &[u8; 4] = b"SQEG";
 const VERSION: u8 = 1;
 const TAG_BYTES: usize = 32;
+const MOST_PARTITIONS: usize = 1 << 20;
 /// Keeps the tags of this format apart from any other use of the same key.
 const PURPOSE: &[u8] = b"sqe governed scan 1";
 
@@ -184,6 +185,12 @@ struct Barrier {
     schema: Option<protobuf::Schema>,
     #[prost(uint64, optional, tag = "5")]
     blurred_rows: Option<u64>,
+    /// Partitions that the barrier has at least.
+    #[prost(uint64, tag = "6")]
+    partitions: u64,
+    /// Leakproof predicates over the input. Those that learn while the query runs stay in their process.
+    #[prost(message, repeated, tag = "7")]
+    predicates: Vec<protobuf::PhysicalExprNode>,
 }
 
 /// Where a visible column comes from: a position in the input, a mask, or both.
@@ -241,9 +248,10 @@ impl Scan {
             }
             (Some(barrier), false) => {
                 let decision = barrier.decision.clone();
+                let predicates = barrier.predicates(&announced, ctx)?;
                 let policy = barrier.policy(&announced, ctx, mask_key)?;
-                let barrier: Arc<dyn ExecutionPlan> =
-                    Arc::new(SecurityBarrierExec::new(grant, decision, policy, Arc::clone(input)));
+                let barrier = SecurityBarrierExec::new(grant, decision, policy, Arc::clone(input));
+                let barrier: Arc<dyn ExecutionPlan> = Arc::new(barrier.with_predicates(predicates));
                 below(&barrier, &self.scan_nodes, &LocalScheduler)?;
                 Ok(barrier)
             }
@@ -254,7 +262,7 @@ impl Scan {
 
 impl Barrier {
     fn of(barrier: &SecurityBarrierExec) -> DataFusionResult<Self> {
-        let Policy { filter, sources, schema, mask_key: _, blurred_rows } = barrier.policy();
+        let Policy { filter, sources, schema, mask_key: _, blurred_rows, partitions } = barrier.policy();
         let codec = DefaultPhysicalExtensionCodec {};
         let columns = (sources.iter())
             .map(|source| {
@@ -271,7 +279,19 @@ impl Barrier {
             columns,
             schema: Some(schema.as_ref().try_into()?),
             blurred_rows: blurred_rows.map(|rows| rows as u64),
+            partitions: *partitions as u64,
+            predicates: (barrier.predicates().iter())
+                .filter(|predicate| !learns(predicate))
+                .map(|predicate| serialize_physical_expr(predicate, &codec))
+                .collect::<DataFusionResult<_>>()?,
         })
+    }
+
+    fn predicates(&self, input: &Schema, ctx: &TaskContext) -> DataFusionResult<Vec<Arc<dyn PhysicalExpr>>> {
+        let codec = DefaultPhysicalExtensionCodec {};
+        (self.predicates.iter())
+            .map(|predicate| row_filter(parse_physical_expr(predicate, ctx, input, &codec)?, input))
+            .collect()
     }
 
     fn policy(self, input: &Schema, ctx: &TaskContext, mask_key: &Secret) -> DataFusionResult<Policy> {
@@ -299,7 +319,9 @@ impl Barrier {
             return Err(refused("its masks do not fit its columns").into());
         }
         let blurred_rows = self.blurred_rows.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
-        Ok(Policy { filter, sources, schema: Arc::new(schema), mask_key: mask_key.clone(), blurred_rows })
+        let partitions = usize::try_from(self.partitions).ok().filter(|count| *count <= MOST_PARTITIONS);
+        let partitions = partitions.ok_or_else(|| refused("it has too many partitions"))?;
+        Ok(Policy { filter, sources, schema: Arc::new(schema), mask_key: mask_key.clone(), blurred_rows, partitions })
     }
 }
 
@@ -313,6 +335,11 @@ fn row_filter(filter: Arc<dyn PhysicalExpr>, input: &Schema) -> DataFusionResult
     } else {
         Err(refused("its row filter does not fit its columns").into())
     }
+}
+
+/// Whether a predicate, or a part of it, changes while the query runs.
+fn learns(predicate: &Arc<dyn PhysicalExpr>) -> bool {
+    predicate.is::<DynamicFilterPhysicalExpr>() || predicate.children().into_iter().any(learns)
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {

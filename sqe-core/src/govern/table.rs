@@ -180,11 +180,13 @@ impl GovernedTable {
         Ok(if has_constant_leaf(&plan) { Arc::new(OpaqueScanExec::new(plan)) } else { plan })
     }
 
+    /// The scan below a barrier is planned with the policy's filter alone. What a person asks for must not choose among
+    /// files by the bounds of hidden rows while the plan can still be looked at; leakproof predicates reach the scan
+    /// later, through the barrier, and prune while it runs.
     async fn scan_restricted(
         &self,
         state: &dyn DataFusionSession,
         projection: &[usize],
-        filters: &[Expr],
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let raw_schema = self.raw.schema();
         let mut needed: Vec<usize> = Vec::new();
@@ -211,11 +213,6 @@ impl GovernedTable {
             }
             hints.push(filter.clone());
         }
-        for filter in filters {
-            if leakproof::logical(filter, &|name| self.is_open(name)) {
-                hints.push(unnormalize_col(filter.clone()));
-            }
-        }
         let input = self.scan_raw(state, &needed, &hints, None).await?;
         let filter = match &self.filter {
             Some(filter) => Some(physical(state, filter, &input.schema())?),
@@ -227,6 +224,7 @@ impl GovernedTable {
             schema: Arc::new(self.visible.project(projection)?),
             mask_key: self.mask_key.clone(),
             blurred_rows: self.blurred_rows(),
+            partitions: state.config().target_partitions(),
         };
         Ok(Arc::new(SecurityBarrierExec::new(self.grant.clone(), self.digest.clone(), policy, input)))
     }
@@ -266,7 +264,7 @@ impl TableProvider for GovernedTable {
             let input = self.scan_raw(state, projection, &filters, limit).await?;
             return Ok(Arc::new(GrantedScanExec::new(self.grant.clone(), input)?));
         }
-        self.scan_restricted(state, projection, filters).await
+        self.scan_restricted(state, projection).await
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {

@@ -209,9 +209,13 @@ impl CatalogSession for Opened {
                 schemas.remove(&schema);
             }
             CatalogChange::CreateTable(new) => create(&mut schemas, &new, &schema_with_ids(&new.schema), Vec::new())?,
-            CatalogChange::DropTable { name } => {
+            CatalogChange::DropTable { table: TableId { name, uuid, .. } } => {
                 let tables = schemas.get_mut(&name.schema).ok_or_else(|| Error::not_found("no such schema"))?;
-                tables.remove(&name.table).ok_or_else(|| Error::not_found("no such table"))?;
+                let stored = tables.get(&name.table).ok_or_else(|| Error::not_found("no such table"))?;
+                if stored.uuid != uuid {
+                    return Err(Error::conflict("another table has this name by now"));
+                }
+                tables.remove(&name.table);
             }
             _ => return Err(Error::unsupported("this lake does not do that")),
         }

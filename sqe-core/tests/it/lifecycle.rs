@@ -178,3 +178,17 @@ async fn a_statement_under_way_takes_little_room_where_it_is_awaited() {
     let planned = session.plan(Statement::new("SELECT 1")).await.unwrap();
     assert!(size_of_val(&planned) < 4096, "{} bytes", size_of_val(&planned));
 }
+
+#[tokio::test]
+async fn a_drop_that_was_decided_about_one_table_does_not_take_another_of_its_name() {
+    let world = world();
+    world.rows("alice", "CREATE TABLE scratch.mine AS SELECT 1 AS a").await.unwrap();
+    let late = world.session("alice").await.plan(Statement::new("DROP TABLE scratch.mine")).await.unwrap();
+    world.rows("alice", "DROP TABLE scratch.mine").await.unwrap();
+    world.rows("bob", "CREATE TABLE scratch.mine AS SELECT 2 AS a").await.unwrap();
+    assert_eq!(late.run().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(world.rows("bob", "SELECT a FROM scratch.mine").await.unwrap(), ["2"]);
+    let refused = world.rows("alice", "DROP TABLE scratch.mine").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+    world.rows("bob", "DROP TABLE scratch.mine").await.unwrap();
+}

@@ -207,8 +207,8 @@ impl CatalogSession for Lake {
                 self.insert(&name, &schema, vec![], false);
                 Ok(())
             }
-            CatalogChange::DropTable { name } => {
-                self.state.lock().tables.remove(&(name.schema, name.table));
+            CatalogChange::DropTable { table } => {
+                self.state.lock().tables.remove(&(table.name.schema, table.name.table));
                 Ok(())
             }
             _ => Err(Error::unsupported("not in this lake")),

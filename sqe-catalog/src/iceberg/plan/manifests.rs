@@ -46,7 +46,7 @@ pub(crate) async fn live(
 ) -> Result<Vec<Live>> {
     let snapshot = metadata
         .snapshot_by_id(snapshot)
-        .ok_or_else(|| Error::unavailable("the table's metadata does not hold the snapshot to read"))?;
+        .ok_or_else(|| Error::internal("the table's metadata does not hold the snapshot to read"))?;
     if snapshot.encryption_key_id().is_some() {
         return Err(encrypted());
     }

@@ -130,7 +130,7 @@ fn reading(input: &ScanInput<'_>) -> Result<Reading> {
     let schema = input.table.schema();
     let mapping = metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING).map(String::as_str);
     let names = FieldNames::try_new(&schema, mapping)
-        .map_err(|error| Error::unavailable("the table's name mapping cannot be read").with_source(error))?;
+        .map_err(|error| Error::internal("the table's name mapping cannot be read").with_source(error))?;
     let mut defaults = Defaults::new();
     for field in schema.fields() {
         let found = field_id(field).and_then(|id| metadata.current_schema().field_by_id(id));

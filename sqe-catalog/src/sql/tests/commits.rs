@@ -63,11 +63,28 @@ async fn rows_for_a_table_that_was_dropped_or_replaced_are_refused_and_removed()
     let (first, second) = (bed.append("t").await, bed.append("t").await);
     let to_dropped = bed.stage("t", &first, &[vec![ids(0..2)]]).await.unwrap();
     let to_replaced = bed.stage("t", &second, &[vec![ids(0..2)]]).await.unwrap();
-    bed.session().entries().delete("s", "t").await.unwrap();
+    let dropped = bed.table("t").await.facts().id.clone();
+    bed.session().drop_table(&dropped).await.unwrap();
     assert_eq!(first.commit(to_dropped).await.unwrap_err().kind(), ErrorKind::NotFound);
     bed.session().create_table(&new_table("t")).await.unwrap();
     assert_eq!(second.commit(to_replaced).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(bed.files("s/t/data"), [""; 0]);
+    assert_eq!(bed.rows("t").await.num_rows(), 0);
+}
+
+#[tokio::test]
+async fn a_drop_takes_the_table_that_was_meant_and_no_other_of_its_name() {
+    let bed = Bed::new().await;
+    bed.session().create_table(&new_table("t")).await.unwrap();
+    let first = bed.table("t").await.facts().id.clone();
+    let entries = bed.session().entries();
+    let older = entries.location("s", "t").await.unwrap().unwrap();
+    bed.insert("t", ids(0..2)).await.unwrap();
+    assert!(!entries.delete("s", "t", &older).await.unwrap(), "an older state is not what is there");
+    bed.session().drop_table(&first).await.unwrap();
+    assert_eq!(bed.session().drop_table(&first).await.unwrap_err().kind(), ErrorKind::NotFound);
+    bed.session().create_table(&new_table("t")).await.unwrap();
+    assert_eq!(bed.session().drop_table(&first).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(bed.rows("t").await.num_rows(), 0);
 }
 

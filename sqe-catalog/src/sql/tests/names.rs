@@ -20,7 +20,7 @@ async fn schemas_are_created_listed_and_dropped_when_empty() {
     assert_eq!(session.tables("a.b").await.unwrap(), []);
     assert_eq!(session.tables("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(entries.drop_schema("s").await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert!(entries.delete("s", "t").await.unwrap());
+    session.drop_table(&bed.table("t").await.facts().id).await.unwrap();
     entries.drop_schema("s").await.unwrap();
     assert_eq!(entries.drop_schema("s").await.unwrap_err().kind(), ErrorKind::NotFound);
 }

@@ -61,17 +61,30 @@ async fn without_a_lease_nothing_is_read_and_listing_still_works() {
 }
 
 #[tokio::test]
-async fn a_missing_or_broken_metadata_file_is_unavailable_and_not_an_unknown_table() {
+async fn a_broken_metadata_file_is_the_tables_own_fault_and_no_unknown_table() {
     let bed = with_table().await;
     let file = bed.root.join("wh/s/t").join(&bed.files("s/t")[0]);
     let content = std::fs::read(&file).unwrap();
     for broken in [b"".as_slice(), b"{}", b"\x1f\x8bxx", &content[..content.len() / 2]] {
         std::fs::write(&file, broken).unwrap();
-        assert_eq!(bed.session().load_one(&name("t")).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(bed.session().load_one(&name("t")).await.unwrap_err().kind(), ErrorKind::Internal);
     }
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(bed.session().load_one(&name("t")).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    std::fs::write(file.with_file_name("other"), b"").unwrap();
+    assert_eq!(bed.session().load_one(&name("t")).await.unwrap_err().kind(), ErrorKind::Internal);
     std::fs::write(&file, content).unwrap();
+    assert!(bed.session().load_one(&name("t")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_storage_without_any_file_of_the_table_is_unavailable() {
+    let bed = with_table().await;
+    let (here, away) = (bed.root.join("wh"), bed.root.join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    std::fs::create_dir_all(&here).unwrap();
+    assert_eq!(bed.session().load_one(&name("t")).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    std::fs::remove_dir(&here).unwrap();
+    std::fs::rename(&away, &here).unwrap();
     assert!(bed.session().load_one(&name("t")).await.is_ok());
 }
 

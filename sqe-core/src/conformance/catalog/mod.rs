@@ -78,7 +78,8 @@ impl CatalogFixture {
 ///
 /// - what is created is listed, read back as it was written, and gone once it is dropped; a new table of an old name is
 ///   another table;
-/// - what exists is not created again, what does not exist is not dropped;
+/// - what exists is not created again, what does not exist is not dropped, and no table is dropped in the place of another
+///   that had its name;
 /// - a write that fails leaves no trace;
 /// - of tables that several people create at once one wins, of rows that several insert at once none is lost.
 ///

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::{
-    FieldId, Result, TableName,
+    ErrorKind, FieldId, Result, TableId, TableName,
     catalog::{
         CatalogChange, CatalogProvider, CatalogSession, CatalogTable, OpenRequest, ScanRequest, TableWrite,
         WriteRequest, WriteTarget,
@@ -208,7 +208,17 @@ impl CatalogSession for SpySession {
         Ok(write)
     }
 
+    /// Before a table is dropped, another one of its name is asked for: it must not be taken for the first.
     async fn change(&self, change: CatalogChange, grant: &WriteGrant) -> Result<()> {
+        if let CatalogChange::DropTable { table } = &change {
+            let other = TableId::new(table.name.clone(), Uuid::new_v4());
+            let dropped = self.inner.change(CatalogChange::DropTable { table: other }, grant).await;
+            self.findings.note(match dropped.map_err(|error| error.kind()) {
+                Err(ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Unsupported) => Ok(()),
+                Err(kind) => Err(format!("a table that is not there any more is dropped with {kind}")),
+                Ok(()) => Err(format!("{} is dropped in the place of another table of its name", table.name)),
+            });
+        }
         self.inner.change(change, grant).await
     }
 }

@@ -6,7 +6,7 @@ use datafusion::{
     logical_expr::Operator,
     physical_expr::{
         PhysicalExpr,
-        expressions::{binary, col, lit},
+        expressions::{DynamicFilterPhysicalExpr, binary, col, lit},
     },
     physical_plan::{ExecutionPlan, empty::EmptyExec, filter::FilterExec},
 };
@@ -48,6 +48,10 @@ fn above_ten() -> Arc<dyn PhysicalExpr> {
     binary(col("id", &columns()).unwrap(), Operator::Gt, lit(10_i64), &columns()).unwrap()
 }
 
+fn below_fifty() -> Arc<dyn PhysicalExpr> {
+    binary(col("id", &columns()).unwrap(), Operator::Lt, lit(50_i64), &columns()).unwrap()
+}
+
 fn barrier(input: Arc<dyn ExecutionPlan>) -> SecurityBarrierExec {
     let shown = Schema::new(vec![
         Field::new("id", DataType::Int64, false),
@@ -64,8 +68,10 @@ fn barrier(input: Arc<dyn ExecutionPlan>) -> SecurityBarrierExec {
         schema: Arc::new(shown),
         mask_key: Secret::new("mask"),
         blurred_rows: Some(1000),
+        partitions: 3,
     };
-    SecurityBarrierExec::new(grant(false), "digest".into(), policy, input)
+    let learned = Arc::new(DynamicFilterPhysicalExpr::new(vec![col("id", &columns()).unwrap()], lit(true)));
+    SecurityBarrierExec::new(grant(false), "digest".into(), policy, input).with_predicates(vec![below_fifty(), learned])
 }
 
 fn sealed(codec: &GovernedCodec, node: impl ExecutionPlan + 'static) -> Vec<u8> {
@@ -92,7 +98,10 @@ fn what_was_sealed_here_opens_there_unchanged() {
     assert_eq!((opened.grant(), opened.decision()), (barrier.grant(), "digest"));
     let (was, is) = (barrier.policy(), opened.policy());
     assert_eq!((&was.filter, &was.sources, &was.schema), (&is.filter, &is.sources, &is.schema));
-    assert_eq!((&was.mask_key, was.blurred_rows), (&is.mask_key, is.blurred_rows));
+    assert_eq!((&was.mask_key, was.blurred_rows, was.partitions), (&is.mask_key, is.blurred_rows, is.partitions));
+    assert_eq!(opened.properties().output_partitioning().partition_count(), 3);
+    // What learns while the query runs stays in its process.
+    assert_eq!((barrier.predicates().len(), opened.predicates()), (2, [below_fifty()].as_slice()));
     assert_eq!(opened.scan_nodes(), ["EmptyExec"]);
 }
 
@@ -150,7 +159,7 @@ fn a_message_that_contradicts_itself_is_refused_although_sealed() {
     let bytes = sealed(&codec, barrier(raw()));
     let scan = Scan::decode(codec.open(&bytes).unwrap()).unwrap();
     assert_eq!(seal(&scan), bytes);
-    let changes: [fn(&mut Scan); 8] = [
+    let changes: [fn(&mut Scan); 10] = [
         |scan| scan.grant = b"{}".to_vec(),
         |scan| scan.input = None,
         |scan| scan.barrier = None,
@@ -159,6 +168,8 @@ fn a_message_that_contradicts_itself_is_refused_although_sealed() {
         |scan| scan.barrier.as_mut().unwrap().columns[1].raw = None,
         |scan| scan.barrier.as_mut().unwrap().columns[2].mask = Some(b"rubbish".to_vec()),
         |scan| scan.barrier.as_mut().unwrap().columns.push(Shown { raw: Some(0), mask: None }),
+        |scan| scan.barrier.as_mut().unwrap().partitions = u64::MAX,
+        |scan| scan.barrier.as_mut().unwrap().predicates.push(Default::default()),
     ];
     for (number, change) in changes.into_iter().enumerate() {
         let mut scan = scan.clone();
