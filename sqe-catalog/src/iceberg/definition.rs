@@ -216,8 +216,8 @@ mod tests {
 
     #[rstest]
     #[case::lists(|item| DataType::List(Arc::new(item)))]
-    #[case::structs(|item| DataType::Struct(vec![item].into()))]
-    #[case::maps(|item| {
+    #[case::structs(|item: Field| DataType::Struct(vec![item].into()))]
+    #[case::maps(|item: Field| {
         let pair = vec![Field::new("key", DataType::Int32, false), item.with_name("value")];
         DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair.into()), false)), false)
     })]

@@ -125,6 +125,7 @@ fn predicates_on_nested_columns_stay_above() {
         schema: Arc::clone(&schema),
         mask_key: Secret::new("key"),
         blurred_rows: None,
+        partitions: 1,
     };
     let grant = Query::under(&team_a()).table.grant().clone();
     let barrier =
