@@ -16,7 +16,7 @@ use sqe_core::{
 
 use crate::{
     governed::{Rule, config, governed_engine, only},
-    world::{data_files, rows, session},
+    world::{data_files, rows, session, timeless},
 };
 
 /// Runs here, and keeps the last plan.
@@ -71,9 +71,7 @@ async fn two_files(dir: &Path, pushdown: bool, change: impl FnOnce(EngineBuilder
 async fn shown(session: &Session, explain: &str, condition: &str, number: &str) -> String {
     let sql = format!("{explain} SELECT k FROM t WHERE {}", condition.replace('#', number));
     let text = rows(session, &sql).await.unwrap().join("\n");
-    let time = |part: &str| part.split_once("elapsed_compute=").map(|(before, _)| before.to_owned());
-    let parts = text.replace(number, "#");
-    parts.split(", ").map(|part| time(part).unwrap_or_else(|| part.to_owned())).collect::<Vec<_>>().join(", ")
+    timeless(&text.replace(number, "#"))
 }
 
 #[tokio::test]

@@ -82,6 +82,19 @@ async fn properties_of_the_engine_cannot_be_claimed_and_others_can_be_set() {
 }
 
 #[tokio::test]
+async fn nested_columns_are_read_whole_and_in_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let alice = session(&engine, "alice").await;
+    rows(&alice, "CREATE SCHEMA s").await.unwrap();
+    let create =
+        "CREATE TABLE t AS SELECT 1 AS id, make_array(1, NULL, 3) AS list, named_struct('a', 7, 'b', 'x') AS pair";
+    rows(&alice, create).await.unwrap();
+    assert_eq!(rows(&alice, "SELECT * FROM t").await.unwrap(), ["1|[1, NULL, 3]|{a: 7, b: x}"]);
+    assert_eq!(rows(&alice, "SELECT list[3], pair['a'] FROM t WHERE list[1] = 1").await.unwrap(), ["3|7"]);
+}
+
+#[tokio::test]
 async fn types_that_nest_too_deep_to_be_loaded_again_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let engine = sql_engine(dir.path()).await;

@@ -90,3 +90,9 @@ pub fn data_files(folder: &Path) -> usize {
         })
         .sum()
 }
+
+/// What EXPLAIN ANALYZE shows, without the times.
+pub fn timeless(text: &str) -> String {
+    let time = |part: &str| part.split_once("elapsed_compute=").map(|(before, _)| before.to_owned());
+    text.split([',', ']']).map(|part| time(part).unwrap_or_else(|| part.to_owned())).collect::<Vec<_>>().join(",")
+}

@@ -6,7 +6,7 @@ use datafusion::{
     common::{Statistics, config::ConfigOptions, internal_err},
     error::Result as DataFusionResult,
     execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::{PhysicalExpr, PhysicalSortExpr},
+    physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SortOrderPushdownResult,
         execution_plan::CardinalityEffect,
@@ -55,9 +55,15 @@ pub struct GrantedScanExec {
 
 impl GrantedScanExec {
     pub(super) fn new(grant: ScanGrant, input: Arc<dyn ExecutionPlan>) -> DataFusionResult<Self> {
-        let raw = input.properties();
+        let (raw, schema) = (input.properties(), plain(&input.schema()));
+        // The field ids inside of nested types make them other types, for which equivalences cannot be carried over.
+        let alike = (input.schema().fields().iter().zip(schema.fields()))
+            .all(|(raw, shown)| raw.data_type() == shown.data_type());
         let properties = PlanProperties::new(
-            raw.eq_properties.clone().with_new_schema(plain(&input.schema()))?,
+            match alike {
+                true => raw.eq_properties.clone().with_new_schema(schema)?,
+                false => EquivalenceProperties::new(schema),
+            },
             raw.partitioning.clone(),
             raw.emission_type,
             raw.boundedness,
