@@ -54,6 +54,7 @@ pub(super) fn answer(
     let mut text = String::new();
     let measured = match (metrics, holds_barrier(physical)) {
         (false, _) => Measured::Nothing,
+        (true, true) if follows_learning(physical) => Measured::Times,
         (true, true) => Measured::RowsAndTimes,
         (true, false) => Measured::All,
     };
@@ -74,8 +75,14 @@ impl fmt::Display for Line<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Measured {
     Nothing,
+    Times,
     RowsAndTimes,
     All,
+}
+
+fn follows_learning(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<SecurityBarrierExec>().is_some_and(SecurityBarrierExec::follows_learning)
+        || plan.children().into_iter().any(follows_learning)
 }
 
 fn holds_barrier(plan: &Arc<dyn ExecutionPlan>) -> bool {
@@ -86,11 +93,12 @@ fn show(plan: &Arc<dyn ExecutionPlan>, depth: usize, measured: Measured, text: &
     let barrier = plan.is::<SecurityBarrierExec>();
     let shown = |value: &MetricValue| match (measured, value) {
         (Measured::Nothing, _) => false,
+        (Measured::Times, MetricValue::OutputRows(_)) => false,
         (_, MetricValue::OutputRows(_)) => true,
         // Of a barrier only what leaves it: the time it took tells how much it held back.
         (_, MetricValue::ElapsedCompute(_)) => !barrier,
         (Measured::All, _) => !barrier,
-        (Measured::RowsAndTimes, _) => false,
+        (Measured::Times | Measured::RowsAndTimes, _) => false,
     };
     let mut line = format!("{:indent$}{}", "", Line(&**plan), indent = 2 * depth);
     if measured != Measured::Nothing

@@ -6,7 +6,8 @@
 //!
 //! What is above must not tell what is below. A scan prunes files and row groups by bounds of hidden rows, and drops
 //! visible rows along with them that no predicate wants; since the barrier drops the rest of those rows, the rows that
-//! leave it do not depend on what was pruned. How many partitions it has does not depend on the data either.
+//! leave it do not depend on what was pruned. Where operators learn what to prune while they run, that cannot be said, and
+//! EXPLAIN ANALYZE shows no rows. How many partitions it has does not depend on the data either.
 
 use std::{
     collections::HashSet,
@@ -32,7 +33,10 @@ use datafusion::{
     },
     error::{DataFusionError, Result as DataFusionResult},
     execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
-    physical_expr::{EquivalenceProperties, PhysicalExpr, expressions::Column},
+    physical_expr::{
+        EquivalenceProperties, PhysicalExpr,
+        expressions::{Column, DynamicFilterPhysicalExpr},
+    },
     physical_plan::{
         DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, ExecutionPlanProperties, Partitioning,
         PlanProperties,
@@ -123,7 +127,14 @@ impl SecurityBarrierExec {
         self
     }
 
-    /// The predicates of the statement that it evaluates.
+    /// Whether the scan below reads less by what operators above learn while they run. How much less it reads depends on
+    /// bounds of hidden rows.
+    pub(crate) fn follows_learning(&self) -> bool {
+        self.predicates.iter().any(learns)
+    }
+
+    /// The predicates of the statement that went below. It evaluates those that stand still: what a join or a TopK learns
+    /// is a hint, in which a NULL that equals NULL need not be wanted.
     pub(super) fn predicates(&self) -> &[Arc<dyn PhysicalExpr>] {
         &self.predicates
     }
@@ -169,6 +180,11 @@ impl SecurityBarrierExec {
         })?;
         Ok(moved.data)
     }
+}
+
+/// Whether a predicate changes while a query runs.
+pub(super) fn learns(predicate: &Arc<dyn PhysicalExpr>) -> bool {
+    predicate.is::<DynamicFilterPhysicalExpr>() || predicate.children().into_iter().any(learns)
 }
 
 /// The names of a plan's nodes, from the top.
@@ -239,7 +255,7 @@ impl ExecutionPlan for SecurityBarrierExec {
         let passed = Arc::new(self.input.schema().project(&passing)?);
         Ok(Box::pin(BarrierStream {
             policy: self.policy.clone(),
-            predicates: self.predicates.clone(),
+            predicates: self.predicates.iter().filter(|predicate| !learns(predicate)).map(Arc::clone).collect(),
             passing,
             coalescer: BatchCoalescer::new(passed, batch_size).with_biggest_coalesce_batch_size(Some(batch_size / 2)),
             counted: 0,

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::{
     error::Result as DataFusionResult,
     execution::TaskContext,
-    physical_expr::{PhysicalExpr, expressions::DynamicFilterPhysicalExpr, utils::collect_columns},
+    physical_expr::{PhysicalExpr, utils::collect_columns},
     physical_plan::ExecutionPlan,
 };
 use datafusion_proto::{
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::{
     GrantedScanExec, ScanGrant, SecurityBarrierExec,
-    barrier::{Policy, Source, node_names},
+    barrier::{Policy, Source, learns, node_names},
     mask::FittedMask,
     opaque::OpaqueScanExec,
     verify::below,
@@ -335,11 +335,6 @@ fn row_filter(filter: Arc<dyn PhysicalExpr>, input: &Schema) -> DataFusionResult
     } else {
         Err(refused("its row filter does not fit its columns").into())
     }
-}
-
-/// Whether a predicate, or a part of it, changes while the query runs.
-fn learns(predicate: &Arc<dyn PhysicalExpr>) -> bool {
-    predicate.is::<DynamicFilterPhysicalExpr>() || predicate.children().into_iter().any(learns)
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {
