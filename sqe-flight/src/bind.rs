@@ -14,7 +14,8 @@ use sqe_core::{Error, ErrorKind, Result};
 use tonic::Status;
 
 use crate::{
-    edge::{Views, conform, declare},
+    edge::{Views, batch_bytes, conform, declare},
+    session::Share,
     status::from_status,
 };
 
@@ -41,6 +42,11 @@ impl Parameters {
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// The bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.batches.iter().map(batch_bytes).sum()
     }
 
     /// Every row by itself.
@@ -104,8 +110,9 @@ fn order(schema: &Schema) -> Result<Option<Vec<usize>>> {
 /// Reads the batches that follow a `DoPut` command. `None`: the client sent nothing but the command.
 ///
 /// # Errors
-/// `InvalidInput` for anything that is not Arrow data, `ResourceExhausted` past `limit` bytes, and what the transport says.
-pub(crate) async fn read<S>(stream: S, limit: usize) -> Result<Option<Vec<RecordBatch>>>
+/// `InvalidInput` for anything that is not Arrow data, `ResourceExhausted` past `limit` bytes and past what is left of the
+/// person's budget, of which `share` takes what is read; and what the transport says.
+pub(crate) async fn read<S>(stream: S, limit: usize, share: Share) -> Result<Option<Vec<RecordBatch>>>
 where
     S: Stream<Item = Result<FlightData, Status>> + Send + 'static,
 {
@@ -116,6 +123,7 @@ where
             let message = message?;
             bytes = bytes.saturating_add(message.data_body.len());
             check(&message, bytes, limit)?;
+            share.grow_to(bytes).map_err(crate::status::refuse)?;
             Ok::<_, Status>(message)
         });
     let decode = async {
@@ -280,10 +288,18 @@ mod tests {
             .await
     }
 
+    fn unlimited() -> Share {
+        limited(usize::MAX)
+    }
+
+    fn limited(bytes: usize) -> Share {
+        Arc::new(crate::session::Budget::new(bytes)).share(&sqe_core::Principal::new("idp", "alice"))
+    }
+
     #[tokio::test]
     async fn a_stream_of_batches_is_read_whole() {
         let messages = wire(vec![columns(["0", "1"]); 3]).await;
-        let batches = read(stream::iter(messages), 1 << 20).await.unwrap().unwrap();
+        let batches = read(stream::iter(messages), 1 << 20, unlimited()).await.unwrap().unwrap();
         assert_eq!(batches.len(), 3);
         assert_eq!(batches[0], columns(["0", "1"]));
     }
@@ -291,22 +307,32 @@ mod tests {
     #[tokio::test]
     async fn a_command_alone_and_no_rows_are_two_different_things() {
         let command = FlightData::new().with_descriptor(FlightDescriptor::new_cmd("command"));
-        assert!(read(stream::iter([Ok(command)]), 1024).await.unwrap().is_none());
-        assert!(read(stream::iter(wire(vec![]).await), 1024).await.unwrap().unwrap().is_empty());
+        assert!(read(stream::iter([Ok(command)]), 1024, unlimited()).await.unwrap().is_none());
+        assert!(read(stream::iter(wire(vec![]).await), 1024, unlimited()).await.unwrap().unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn too_many_bytes_garbage_and_a_forged_batch_are_errors_of_the_client() {
         let messages = wire(vec![columns(["0", "1"]); 100]).await;
-        assert_eq!(read(stream::iter(messages), 64).await.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+        assert_eq!(
+            read(stream::iter(messages), 64, unlimited()).await.unwrap_err().kind(),
+            ErrorKind::ResourceExhausted
+        );
+
+        let messages = wire(vec![columns(["0", "1"]); 100]).await;
+        let refused = read(stream::iter(messages), 1 << 20, limited(64)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ResourceExhausted);
 
         let garbage = FlightData::new().with_data_header(vec![7; 64]);
-        assert_eq!(read(stream::iter([Ok(garbage)]), 1024).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(
+            read(stream::iter([Ok(garbage)]), 1024, unlimited()).await.unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
 
         let mut messages = wire(vec![columns(["0", "1"])]).await;
         if let Some(Ok(batch)) = messages.last_mut() {
             batch.data_body = batch.data_body.slice(..8);
         }
-        assert_eq!(read(stream::iter(messages), 1024).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(read(stream::iter(messages), 1024, unlimited()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }

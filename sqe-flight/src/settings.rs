@@ -17,6 +17,9 @@ pub struct Settings {
     pub session_max_age: Duration,
     /// A ticket that is not redeemed within this time is gone, with what was planned for it. Default: five minutes.
     pub ticket_ttl: Duration,
+    /// A prepared statement that was not used for so long is closed, with what is bound to it: clients vanish without
+    /// closing theirs. Default: one hour.
+    pub prepared_idle_timeout: Duration,
     /// The largest message that a client may send, in bytes. Default: 16 MiB.
     pub max_message_bytes: usize,
     /// Batches are cut so that a message carries about this many bytes of data. One row is never cut. Default: 2 MiB.
@@ -33,6 +36,9 @@ pub struct Settings {
     pub max_tickets: usize,
     /// Parameters bound in one call, in bytes of Arrow data. Default: 64 MiB.
     pub max_parameter_bytes: usize,
+    /// Parameters that the server holds for one person, in bytes of Arrow data: those that are being received, and those
+    /// that are bound to prepared statements, in all of the person's sessions. Default: 256 MiB.
+    pub max_parameter_bytes_per_person: usize,
     /// Rows of parameters that one *query* may be run with; each is a run of its own. Updates have no such limit, for
     /// they run one after another. Default: 1,000.
     pub max_query_parameter_rows: usize,
@@ -46,6 +52,7 @@ impl Default for Settings {
             session_idle_timeout: Duration::from_secs(60 * 60),
             session_max_age: Duration::from_secs(12 * 60 * 60),
             ticket_ttl: Duration::from_secs(5 * 60),
+            prepared_idle_timeout: Duration::from_secs(60 * 60),
             max_message_bytes: 16 << 20,
             target_message_bytes: 2 << 20,
             max_statement_bytes: 1 << 20,
@@ -54,6 +61,7 @@ impl Default for Settings {
             max_prepared_statements: 1_000,
             max_tickets: 256,
             max_parameter_bytes: 64 << 20,
+            max_parameter_bytes_per_person: 256 << 20,
             max_query_parameter_rows: 1_000,
         }
     }

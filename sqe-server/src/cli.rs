@@ -34,9 +34,9 @@ pub(crate) struct DemoArguments {
     /// Stop after the tour; fail if anything that it shows is not true
     #[arg(long)]
     pub(crate) once: bool,
-    /// TPC-H scale factor of the data; 1 is about a gigabyte
-    #[arg(long, default_value_t = 0.01, value_parser = scale)]
-    pub(crate) scale: f64,
+    /// TPC-H scale factor of the data; 1 is about a gigabyte [default: that of the data in DIR, else 0.01]
+    #[arg(long, value_parser = scale)]
+    pub(crate) scale: Option<f64>,
     /// Where data, policies, audit trail and connection.json go; kept, and used again at the next start
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
@@ -105,9 +105,9 @@ pub(crate) enum BenchCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct TpchArguments {
-    /// TPC-H scale factor; 1 is about a gigabyte
-    #[arg(long, default_value_t = 1.0, value_parser = scale)]
-    pub(crate) scale: f64,
+    /// TPC-H scale factor; 1 is about a gigabyte [default: that of the data in DIR, else 1]
+    #[arg(long, value_parser = scale)]
+    pub(crate) scale: Option<f64>,
     /// Other engines to run on the same data in the same run
     #[arg(long, value_delimiter = ',')]
     pub(crate) compare: Vec<Other>,

@@ -7,6 +7,8 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod memory;
+mod reload;
 mod serve;
 mod sql;
 mod threads;

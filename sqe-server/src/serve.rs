@@ -12,7 +12,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use crate::{
     cli::ServeArguments,
     config::{self, TlsConfig},
-    wire,
+    reload, wire,
 };
 
 /// Serves until it is told to stop.
@@ -22,6 +22,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
     if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
         tracing::warn!("plaintext beyond loopback: whoever listens on the network can read tokens and answers");
     }
+    reload::on_hangup(wired.policy)?;
     let serving = Serving::start(wired.engine, config.server.listen, config.tls.as_ref()).await?;
     // Standard output, so that whoever starts the server can wait for this line and learn the port.
     println!("serving {}", serving.uri);

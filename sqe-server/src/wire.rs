@@ -19,6 +19,7 @@ use crate::{
         CatalogConfig, Config, ConfigError, CredentialsConfig, IdentityConfig, Keys, LimitsConfig, PolicyConfig,
         SchedulerConfig,
     },
+    memory,
     threads::OwnThreads,
 };
 
@@ -30,6 +31,8 @@ const SYSTEM: &str = "system";
 pub(crate) struct Wired {
     pub(crate) engine: Engine,
     pub(crate) trail: Arc<Trail>,
+    /// The policies, if they are of a kind that can be read again while the engine runs.
+    pub(crate) policy: Option<Arc<CedarPolicy>>,
 }
 
 /// Builds what the configuration says.
@@ -40,7 +43,8 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
     let mut builder = Engine::builder().identity(identity(&config.identity)?).limits(limits.clone());
-    builder = policy(builder, &config.policy)?;
+    let (builder_with_policy, policy) = policy(builder, &config.policy)?;
+    builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
         builder = self::catalog(builder, name, catalog, &config.credentials)
             .await
@@ -57,7 +61,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);
     let engine = builder.catalog(SYSTEM, trail.catalog()).shared_audit(Arc::clone(&trail) as _).build()?;
-    Ok(Wired { engine, trail })
+    Ok(Wired { engine, trail, policy })
 }
 
 /// The cryptography of TLS and of tokens is chosen once a process, and tried before anybody logs in.
@@ -105,18 +109,19 @@ fn identity(configured: &[IdentityConfig]) -> Result<Chain> {
     Ok(chain)
 }
 
-fn policy(builder: EngineBuilder, configured: &PolicyConfig) -> Result<EngineBuilder> {
+fn policy(builder: EngineBuilder, configured: &PolicyConfig) -> Result<(EngineBuilder, Option<Arc<CedarPolicy>>)> {
     Ok(match configured {
         PolicyConfig::Cedar { path, mask_key_file } => {
             let builder = match mask_key_file {
                 Some(path) => builder.mask_key(secret(path)?),
                 None => builder,
             };
-            builder.policy(CedarPolicy::from_dir(path)?)
+            let policy = Arc::new(CedarPolicy::from_dir(path)?);
+            (builder.shared_policy(Arc::clone(&policy) as _), Some(policy))
         }
         PolicyConfig::PermitAll {} => {
             tracing::warn!("policy permit-all: everybody who can log in may do everything");
-            builder.policy(PermitAll)
+            (builder.policy(PermitAll), None)
         }
     })
 }
@@ -155,7 +160,13 @@ fn limits(configured: &LimitsConfig) -> Limits {
     limits.concurrent_per_person = statements_per_person.unwrap_or(limits.concurrent_per_person);
     limits.queue = queue_seconds.map_or(limits.queue, Duration::from_secs);
     limits.deadline = statement_seconds.map_or(limits.deadline, Duration::from_secs);
-    limits.memory = memory_bytes.or(limits.memory);
+    limits.memory = memory_bytes.or_else(memory::share);
+    match limits.memory {
+        Some(bytes) => tracing::info!(bytes, "memory that all statements share"),
+        None => {
+            tracing::warn!("this machine does not tell its memory: statements have no bound; set limits.memory_bytes")
+        }
+    }
     limits
 }
 

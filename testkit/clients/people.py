@@ -96,13 +96,37 @@ demo.equal("bob's columns", [name for (name,) in demo.rows("bob", listed)], colu
 demo.check("alice's list of columns", "c_acctbal" not in [name for (name,) in demo.rows("alice", listed)])
 demo.equal("mallory's list of columns", demo.rows("mallory", listed), [])
 
+# SHOW and DESCRIBE say what the lists say.
+shown = {
+    person: [table for _, _, table, _ in demo.rows(person, "SHOW TABLES FROM lake.tpch")] for person in demo.tokens
+}
+demo.equal("what SHOW TABLES shows", shown, names)
+schemas = {person: {schema for _, schema in demo.rows(person, "SHOW SCHEMAS")} for person in demo.tokens}
+demo.check(f"bob's schemas: {schemas['bob']}", {"tpch", "scratch"} <= schemas["bob"])
+demo.check(f"alice's schemas: {schemas['alice']}", {"tpch", "scratch"} <= schemas["alice"])
+demo.check(f"mallory's schemas: {schemas['mallory']}", not schemas["mallory"] & {"tpch", "scratch", "audit"})
+for describe in ["DESCRIBE customer", "SHOW COLUMNS FROM lake.tpch.customer"]:
+    described = {person: [row[0] for row in demo.rows(person, describe)] for person in ["bob", "alice"]}
+    demo.equal(f"bob: {describe}", described["bob"], columns)
+    demo.equal(f"alice: {describe}", described["alice"], [name for name in columns if name != "c_acctbal"])
+    hidden = demo.fails("mallory", describe, Status.NOT_FOUND, without=["c_acctbal", "c_custkey"])
+    missing = demo.fails("mallory", describe.replace("customer", "nowhere"), Status.NOT_FOUND)
+    demo.equal("what mallory is told", hidden.replace("customer", "T"), missing.replace("nowhere", "T"))
+demo.check("bob: DESCRIBE supplier", len(demo.rows("bob", "DESCRIBE supplier")) == 7)
+demo.fails("alice", "DESCRIBE supplier", Status.NOT_FOUND)
+
 # EXPLAIN shows neither filter nor hidden column.
-for prefix in ["EXPLAIN", "EXPLAIN VERBOSE"]:
+for prefix in ["EXPLAIN", "EXPLAIN VERBOSE", "EXPLAIN ANALYZE"]:
     plan = str(demo.rows("alice", f"{prefix} SELECT * FROM customer"))
     for word in ["BUILDING", "c_acctbal"]:
         demo.check(f"{prefix}: {word} in {plan}", word not in plan)
     demo.check(f"bob's {prefix}", "c_acctbal" in str(demo.rows("bob", f"{prefix} SELECT * FROM customer")))
-demo.fails("mallory", "EXPLAIN SELECT * FROM customer", Status.NOT_FOUND)
+    # How many rows there are behind the filter is nobody's business either.
+    demo.check(f"alice's {prefix} counts all customers: {plan}", f"output_rows={everybody}" not in plan)
+    demo.fails("mallory", f"{prefix} SELECT * FROM customer", Status.NOT_FOUND, without=["c_custkey"])
+    demo.fails("alice", f"{prefix} SELECT * FROM supplier", Status.NOT_FOUND)
+measured = str(demo.rows("bob", "EXPLAIN ANALYZE SELECT * FROM customer"))
+demo.check(f"bob's EXPLAIN ANALYZE has run the query: {measured}", "output_rows" in measured)
 
 # Writing.
 demo.rows("alice", "DROP TABLE IF EXISTS lake.scratch.mine")

@@ -39,20 +39,25 @@ impl Source {
 
     /// What is there now: of a trail that this process writes what is durable, of another one its whole records.
     pub(crate) fn extent(&self) -> Result<Extent> {
+        self.look().map_err(unreadable)
+    }
+
+    fn look(&self) -> Result<Extent> {
         let position = self.position.as_ref().map(|position| *position.lock());
         let mut segments = segment::list(&self.dir)?;
         if let Some(position) = position {
             segments.retain(|segment| segment.first <= position.segment);
             if segments.last().is_none_or(|last| last.first != position.segment) {
-                return Err(Error::unavailable("a segment of the audit trail is missing; verify the trail"));
+                let folder = self.dir.display();
+                return Err(Error::unavailable(format!("the last segment is missing from {folder}; verify the trail")));
             }
             return Ok(Extent { segments, last_len: position.len, seq: Some(position.head.seq) });
         }
         // A segment without a whole record is one that is just being begun.
         while let Some(last) = segments.last() {
-            let unreadable = |error: io::Error| io_error("cannot read", &last.path, error);
-            let len = std::fs::metadata(&last.path).map_err(unreadable)?.len();
-            let begun = Lines::open(&last.path, len).and_then(|mut lines| lines.step()).map_err(unreadable)?;
+            let failed = |error: io::Error| io_error("cannot read", &last.path, error);
+            let len = std::fs::metadata(&last.path).map_err(failed)?.len();
+            let begun = Lines::open(&last.path, len).and_then(|mut lines| lines.step()).map_err(failed)?;
             if begun == Step::Line {
                 return Ok(Extent { segments, last_len: len, seq: None });
             }
@@ -60,6 +65,12 @@ impl Source {
         }
         Ok(Extent { segments, last_len: 0, seq: None })
     }
+}
+
+/// What people are told who read the trail with SQL. Which file it is and what the system says about it is the
+/// operator's business, and stands in the operator's log.
+pub(super) fn unreadable(error: Error) -> Error {
+    Error::new(error.kind(), "the audit trail cannot be read; verify the trail").with_source(error)
 }
 
 /// A prefix of a trail.
@@ -79,7 +90,7 @@ impl Extent {
         for (index, segment) in self.segments.iter().enumerate() {
             let next = self.segments.get(index + 1);
             if let (Some(range), Some(next)) = (range.filter(|range| range.is_bounded()), next)
-                && !may_hold(next, range)?
+                && !may_hold(next, range).map_err(unreadable)?
             {
                 continue;
             }
@@ -92,9 +103,9 @@ impl Extent {
 
 /// Whether the segment *before* `next` may hold rows of `range`: the header of `next` knows.
 fn may_hold(next: &Segment, range: &TimeRange) -> Result<bool> {
-    let unreadable = |error: io::Error| io_error("cannot read", &next.path, error);
-    let mut lines = next.lines().map_err(unreadable)?;
-    if lines.step().map_err(unreadable)? != Step::Line {
+    let failed = |error: io::Error| io_error("cannot read", &next.path, error);
+    let mut lines = next.lines().map_err(failed)?;
+    if lines.step().map_err(failed)? != Step::Line {
         return Ok(true);
     }
     match Line::parse(lines.line()).map(|line| line.outline()).transpose()? {
@@ -121,14 +132,13 @@ impl Part {
 
     /// Calls `each` with every record and where its line begins, until it says `false`.
     pub(crate) fn for_each(&self, mut each: impl FnMut(&Line<'_>, u64) -> Result<bool>) -> Result<bool> {
-        let unreadable = |error: io::Error| io_error("cannot read", &self.segment.path, error);
-        let mut lines = Lines::open(&self.segment.path, self.len).map_err(unreadable)?;
-        while lines.step().map_err(unreadable)? == Step::Line {
+        let failed = |error: io::Error| unreadable(io_error("cannot read", &self.segment.path, error));
+        let mut lines = Lines::open(&self.segment.path, self.len).map_err(failed)?;
+        while lines.step().map_err(failed)? == Step::Line {
             let Some(line) = Line::parse(lines.line()) else {
-                return Err(Error::internal(format!(
-                    "the audit trail holds something else than a record in {}; verify the trail",
-                    self.segment.name()
-                )));
+                let segment = self.segment.name();
+                let damage = format!("there is something else than a record in {segment}; verify the trail");
+                return Err(unreadable(Error::internal(damage)));
             };
             if !each(&line, lines.offset())? {
                 return Ok(false);

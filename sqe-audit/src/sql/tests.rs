@@ -374,6 +374,30 @@ async fn a_damaged_trail_is_an_error_and_never_fewer_rows() {
     assert_eq!(run(table).await.unwrap(), 5);
 }
 
+#[tokio::test]
+async fn a_trail_that_cannot_be_read_tells_people_no_paths() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = sample(dir.path(), 1).await;
+    let catalog = trail.catalog();
+    let table = catalog.load("system", View::Access).unwrap();
+    let run = |table: AuditTable| async move { collect_all(scan::plan(&table, None, &[], None, 2).unwrap()).await };
+    assert_eq!(run(table.clone()).await.unwrap(), 5);
+
+    // Where a segment was there is something that cannot be read: for scans, and for what is looked at before them.
+    let segments = crate::segment::list(dir.path()).unwrap();
+    let middle = &segments[segments.len() / 2].path;
+    std::fs::remove_file(middle).unwrap();
+    std::fs::create_dir(middle).unwrap();
+    let of_scan = sqe_core::Error::from(run(table).await.unwrap_err());
+    let of_folder = AuditCatalog::of_folder(dir.path().join("no folder")).load("system", View::Access).unwrap_err();
+    for (error, place) in [(of_scan, middle.as_path()), (of_folder, dir.path())] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.message(), "the audit trail cannot be read; verify the trail");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(place.to_str().unwrap()), "the operator's log names no place: {source}");
+    }
+}
+
 async fn collect_all(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<usize> {
     let mut rows = 0;
     for partition in 0..plan.properties().partitioning.partition_count() {

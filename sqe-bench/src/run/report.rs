@@ -63,8 +63,8 @@ pub struct Summary {
 pub struct QueryReport {
     /// Its number in the suite.
     pub id: u32,
-    /// Whether every answer of the subject equals the reference's; nothing without a reference. Says nothing about the
-    /// engine if `vacuous`: only `outcome` tells what passed.
+    /// Whether every answer of the subject equals the reference's. Nothing without a reference, and nothing if both are
+    /// empty or all NULL (`vacuous`): that they are the same says nothing about the engine.
     #[serde(rename = "match")]
     pub matches: Option<bool>,
     /// Whether the reference's answer is empty or all NULL.

@@ -23,7 +23,11 @@ const PART: usize = 8 * 1024 * 1024;
 /// # Errors
 /// `InvalidInput` for relative locations and for paths with `..`, `.`, empty or control-character segments.
 pub fn store_path(location: &str) -> Result<Path> {
-    let refuse = || Error::invalid(format!("the location {location:?} is not an absolute path or URL"));
+    // Where files are is the operator's business, and stands in the operator's log.
+    let refuse = || {
+        Error::invalid("a location of this table is not an absolute path or URL")
+            .with_source(format!("the location is {location:?}"))
+    };
     let path = match location.split_once(':') {
         Some((scheme, rest)) if is_scheme(scheme) => match rest.strip_prefix("//") {
             Some(authority_and_path) => match authority_and_path.find('/') {
@@ -35,7 +39,7 @@ pub fn store_path(location: &str) -> Result<Path> {
         _ => location,
     };
     let relative = path.strip_prefix('/').ok_or_else(refuse)?;
-    let parsed = Path::parse(relative).map_err(|error| refuse().with_source(error))?;
+    let parsed = Path::parse(relative).map_err(|_| refuse())?;
     // `Path` itself drops one leading and one trailing slash; a location that says more than its path is refused.
     if parsed.as_ref() != relative.strip_suffix('/').unwrap_or(relative) || parsed.is_root() {
         return Err(refuse());

@@ -11,14 +11,19 @@ use arrow::{
 /// is a slice of a large one, as a LIMIT or a sort leaves them, would be cut into pieces of one row.
 pub(crate) fn cut(batch: RecordBatch, target: usize) -> impl Iterator<Item = RecordBatch> {
     let rows = batch.num_rows();
-    let bytes: usize = batch.columns().iter().map(|column| size(column.as_ref())).sum();
+    let bytes = batch_bytes(&batch);
     let pieces = bytes.div_ceil(target.max(1)).max(1);
     let step = rows.div_ceil(pieces).max(1);
     (0..rows).step_by(step).map(move |start| batch.slice(start, step.min(rows - start)))
 }
 
+/// The bytes that the rows of a batch take by themselves, whatever buffers they point into.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| size(column.as_ref())).sum()
+}
+
 /// The bytes that the rows of an array take by themselves.
-fn size(array: &dyn Array) -> usize {
+pub(super) fn size(array: &dyn Array) -> usize {
     let validity = if array.nulls().is_some() { array.len().div_ceil(8) } else { 0 };
     validity
         + match array.data_type() {

@@ -6,9 +6,11 @@
 
 mod cut;
 mod schema;
+mod unpacked;
 
-pub(crate) use cut::cut;
+pub(crate) use cut::{batch_bytes, cut};
 pub(crate) use schema::{Views, declare, ipc_bytes};
+pub(crate) use unpacked::unpacked_bytes;
 
 use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions},

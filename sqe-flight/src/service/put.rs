@@ -2,6 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use arrow::array::RecordBatch;
 use arrow_flight::{
     FlightData, PutResult,
     sql::{Command, DoPutPreparedStatementResult, DoPutUpdateResult},
@@ -11,11 +12,12 @@ use prost::Message;
 use sqe_core::{Error, Result, engine::Statement};
 use tonic::Streaming;
 
-use super::{described, no_transaction, not_offered};
+use super::{described, no_transaction, not_offered, statement::parameters};
 use crate::{
     bind::{self, Parameters},
+    edge::unpacked_bytes,
     server::FlightSqlServer,
-    session::FlightSession,
+    session::{Bound, FlightSession, Prepared, Share},
     status::from_status,
 };
 
@@ -37,19 +39,23 @@ impl FlightSqlServer {
                 DoPutUpdateResult { record_count }.encode_to_vec()
             }
             Command::CommandPreparedStatementUpdate(update) => {
-                let prepared = session.prepared(&update.prepared_statement_handle)?;
-                let bound = match bind::read(messages, limit).await? {
-                    Some(batches) => Some(Arc::new(Parameters::arrange(batches, &prepared.parameters)?)),
+                let prepared = session.prepared(&update.prepared_statement_handle, &self.settings)?;
+                let share = self.sessions.parameters_of(session);
+                let bound = match bind::read(messages, limit, share.clone()).await? {
+                    Some(batches) => Some(Arc::new(bound(batches, &prepared, share)?)),
                     None => prepared.bound.lock().clone(),
                 };
-                let record_count = self.update_prepared(session, &prepared, bound.as_deref()).await?;
+                let updated = self.update_prepared(session, &prepared, parameters(bound.as_deref())).await;
+                prepared.touch();
+                let record_count = updated?;
                 DoPutUpdateResult { record_count }.encode_to_vec()
             }
             Command::CommandPreparedStatementQuery(query) => {
-                let prepared = session.prepared(&query.prepared_statement_handle)?;
-                let batches = bind::read(messages, limit).await?.unwrap_or_default();
-                let parameters = Parameters::arrange(batches, &prepared.parameters)?;
-                *prepared.bound.lock() = Some(Arc::new(parameters));
+                let prepared = session.prepared(&query.prepared_statement_handle, &self.settings)?;
+                let share = self.sessions.parameters_of(session);
+                let batches = bind::read(messages, limit, share.clone()).await?.unwrap_or_default();
+                let bound = bound(batches, &prepared, share)?;
+                *prepared.bound.lock() = Some(Arc::new(bound));
                 DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) }
                     .encode_to_vec()
             }
@@ -57,4 +63,10 @@ impl FlightSqlServer {
         };
         Ok(PutResult { app_metadata: result.into() })
     }
+}
+
+/// What a client sent, in the order and the types of the statement's parameters.
+fn bound(batches: Vec<RecordBatch>, prepared: &Prepared, share: Share) -> Result<Bound> {
+    share.grow_to(batches.iter().map(unpacked_bytes).fold(0, usize::saturating_add))?;
+    Bound::new(Parameters::arrange(batches, &prepared.parameters)?, share)
 }

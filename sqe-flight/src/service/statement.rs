@@ -16,7 +16,7 @@ use crate::{
     bind::{Parameters, no_columns},
     edge::{conform, declare},
     server::FlightSqlServer,
-    session::{Answer, FlightSession, Pending, Prepared},
+    session::{Answer, Bound, FlightSession, Pending, Prepared},
 };
 
 impl FlightSqlServer {
@@ -42,9 +42,11 @@ impl FlightSqlServer {
                 vec![session.engine.plan(Statement::new(self.admit(&query.query)?)).await?]
             }
             Command::CommandPreparedStatementQuery(query) => {
-                let prepared = session.prepared(&query.prepared_statement_handle)?;
+                let prepared = session.prepared(&query.prepared_statement_handle, &self.settings)?;
                 let bound = prepared.bound.lock().clone();
-                self.plan_prepared(session, &prepared, bound.as_deref()).await?
+                let plans = self.plan_prepared(session, &prepared, parameters(bound.as_deref())).await;
+                prepared.touch();
+                plans?
             }
             other => return Err(not_offered(other)),
         };
@@ -135,13 +137,7 @@ impl FlightSqlServer {
     /// Describes a statement and keeps it.
     pub(super) async fn prepare(&self, session: &FlightSession, sql: String) -> Result<Prepared> {
         let shape = session.engine.describe(self.admit(&sql)?).await?;
-        Ok(Prepared {
-            declared: declare(&shape.schema, session.views()),
-            parameters: shape.parameters,
-            kind: shape.kind,
-            sql,
-            bound: Default::default(),
-        })
+        Ok(Prepared::new(sql, declare(&shape.schema, session.views()), shape.parameters, shape.kind))
     }
 
     /// The schema of a statement's rows, without running it.
@@ -152,11 +148,16 @@ impl FlightSqlServer {
                 Ok(declare(&shape.schema, session.views()))
             }
             Command::CommandPreparedStatementQuery(query) => {
-                Ok(session.prepared(&query.prepared_statement_handle)?.declared.clone())
+                Ok(session.prepared(&query.prepared_statement_handle, &self.settings)?.declared.clone())
             }
             other => Err(not_offered(other)),
         }
     }
+}
+
+/// The rows without what is accounted for them.
+pub(super) fn parameters(bound: Option<&Bound>) -> Option<&Parameters> {
+    bound.map(|bound| &bound.parameters)
 }
 
 fn unbound(prepared: &Prepared) -> Error {

@@ -14,6 +14,7 @@ use sqe_core::{
     engine::{Planned, StatementKind},
 };
 
+use super::budget::Share;
 use crate::{bind::Parameters, edge::Views, settings::Settings, token};
 
 /// What a ticket stands for.
@@ -42,6 +43,23 @@ impl Pending {
     }
 }
 
+/// Rows of parameters, and the part of their person's budget that they take.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) parameters: Parameters,
+    _share: Share,
+}
+
+impl Bound {
+    /// # Errors
+    /// `ResourceExhausted` if the person's budget is used up.
+    pub(crate) fn new(parameters: Parameters, share: Share) -> Result<Self> {
+        // Values can take more in the type that is wanted than in that in which they came.
+        share.grow_to(parameters.bytes())?;
+        Ok(Self { parameters, _share: share })
+    }
+}
+
 /// A prepared statement.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -54,7 +72,25 @@ pub(crate) struct Prepared {
     /// Whether it reads or changes.
     pub(crate) kind: StatementKind,
     /// What was bound in a call of its own.
-    pub(crate) bound: Mutex<Option<Arc<Parameters>>>,
+    pub(crate) bound: Mutex<Option<Arc<Bound>>>,
+    used: Mutex<Instant>,
+}
+
+impl Prepared {
+    /// A statement to which nothing is bound.
+    pub(crate) fn new(sql: String, declared: SchemaRef, parameters: SchemaRef, kind: StatementKind) -> Self {
+        Self { sql, declared, parameters, kind, bound: Mutex::default(), used: Mutex::new(Instant::now()) }
+    }
+
+    /// Notes that it is in use.
+    pub(crate) fn touch(&self) {
+        *self.used.lock() = Instant::now();
+    }
+
+    /// Whether nobody uses it, and nobody has for too long.
+    fn is_abandoned(self: &Arc<Self>, settings: &Settings) -> bool {
+        Arc::strong_count(self) == 1 && self.used.lock().elapsed() >= settings.prepared_idle_timeout
+    }
 }
 
 /// Stops a running query.
@@ -215,6 +251,9 @@ impl FlightSession {
         let handle = token::random()?;
         let mut all = self.prepared.lock();
         if all.len() >= settings.max_prepared_statements {
+            all.retain(|_, prepared| !prepared.is_abandoned(settings));
+        }
+        if all.len() >= settings.max_prepared_statements {
             return Err(Error::new(
                 ErrorKind::ResourceExhausted,
                 format!("{} prepared statements are open in this session; close some", all.len()),
@@ -227,12 +266,18 @@ impl FlightSession {
     /// A prepared statement of this session.
     ///
     /// # Errors
-    /// `NotFound` if this session has no such statement.
-    pub(crate) fn prepared(&self, handle: &[u8]) -> Result<Arc<Prepared>> {
-        Handle::try_from(handle)
-            .ok()
-            .and_then(|handle| self.prepared.lock().get(&handle).cloned())
-            .ok_or_else(|| Error::not_found("this session has no such prepared statement; prepare it again"))
+    /// `NotFound` if this session has no such statement, or it was not used for too long.
+    pub(crate) fn prepared(&self, handle: &[u8], settings: &Settings) -> Result<Arc<Prepared>> {
+        let unknown = || Error::not_found("this session has no such prepared statement; prepare it again");
+        let handle = Handle::try_from(handle).map_err(|_| unknown())?;
+        let mut all = self.prepared.lock();
+        let prepared = all.get(&handle).ok_or_else(unknown)?;
+        if prepared.is_abandoned(settings) {
+            all.remove(&handle);
+            return Err(unknown());
+        }
+        prepared.touch();
+        Ok(Arc::clone(prepared))
     }
 
     /// Closes a prepared statement, if it is open.
@@ -242,9 +287,10 @@ impl FlightSession {
         }
     }
 
-    /// Drops the tickets that nobody redeemed in time.
+    /// Drops the tickets that nobody redeemed in time, and the prepared statements that nobody uses any more.
     pub(crate) fn sweep(&self, settings: &Settings) {
         self.tickets.lock().retain(|_, pending| pending.since.elapsed() < settings.ticket_ttl);
+        self.prepared.lock().retain(|_, prepared| !prepared.is_abandoned(settings));
     }
 
     /// Ends everything that belongs to the session.

@@ -1,10 +1,15 @@
 //! Who is connected: sessions by what their clients show, and what belongs to each of them.
 
+mod budget;
 mod entry;
 mod registry;
 
-pub(crate) use entry::{Answer, FlightSession, Pending, Prepared};
+pub(crate) use budget::Share;
+pub(crate) use entry::{Answer, Bound, FlightSession, Pending, Prepared};
 pub(crate) use registry::{Closed, Sessions};
+
+#[cfg(test)]
+pub(crate) use budget::Budget;
 
 #[cfg(test)]
 mod tests;

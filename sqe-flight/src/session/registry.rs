@@ -11,7 +11,10 @@ use parking_lot::Mutex;
 use sqe_core::{Credentials, Engine, Error, ErrorKind, Result, Secret, audit::ClientInfo, engine::SessionOptions};
 use tonic::metadata::MetadataMap;
 
-use super::entry::FlightSession;
+use super::{
+    budget::{Budget, Share},
+    entry::FlightSession,
+};
 use crate::{
     settings::Settings,
     token::{self, Digest},
@@ -48,6 +51,7 @@ pub(crate) struct Sessions {
     engine: Engine,
     settings: Arc<Settings>,
     all: Mutex<HashMap<Digest, Arc<FlightSession>>>,
+    parameters: Arc<Budget>,
     sweeper: Once,
 }
 
@@ -64,7 +68,13 @@ fn unauthenticated() -> Error {
 
 impl Sessions {
     pub(crate) fn new(engine: Engine, settings: Arc<Settings>) -> Self {
-        Self { engine, settings, all: Mutex::default(), sweeper: Once::new() }
+        let parameters = Arc::new(Budget::new(settings.max_parameter_bytes_per_person));
+        Self { engine, settings, all: Mutex::default(), parameters, sweeper: Once::new() }
+    }
+
+    /// A share, still of nothing, in what the server holds of parameters for the session's person.
+    pub(crate) fn parameters_of(&self, session: &FlightSession) -> Share {
+        self.parameters.share(&session.engine.identity().principal)
     }
 
     /// The session of the caller. Credentials of their own get a session that lives as long as they are used, one for
@@ -212,7 +222,8 @@ impl Sessions {
     fn start_sweeper(self: &Arc<Self>) {
         self.sweeper.call_once(|| {
             let sessions: Weak<Self> = Arc::downgrade(self);
-            let shortest = self.settings.ticket_ttl.min(self.settings.session_idle_timeout);
+            let settings = &self.settings;
+            let shortest = settings.ticket_ttl.min(settings.session_idle_timeout).min(settings.prepared_idle_timeout);
             let period = (shortest / 4).clamp(Duration::from_millis(50), Duration::from_secs(30));
             tokio::spawn(async move {
                 let mut ticks = tokio::time::interval(period);

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, NullArray, RecordBatch, StringArray};
 use sqe_flight::Settings;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -94,6 +94,86 @@ async fn too_many_parameters_at_once_are_refused() {
     let many: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1_000));
     statement.set_parameters(RecordBatch::try_from_iter([("0", many)]).unwrap()).unwrap();
     assert_eq!(code(statement.execute().await), Code::ResourceExhausted);
+}
+
+/// About 8 bytes a row.
+fn longs(rows: i64) -> RecordBatch {
+    let many: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+    RecordBatch::try_from_iter([("0", many)]).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_person_has_bound_is_limited_over_all_sessions_and_given_back() {
+    let mut settings = Settings::default();
+    settings.max_parameter_bytes_per_person = 20_000;
+    let server = server_with(settings).await;
+    let sql = "SELECT id FROM words WHERE id = $1";
+    // Two sessions of one person.
+    let (mut one, mut two) = (server.nobody().await, server.nobody().await);
+    one.handshake("alice", "alice-password").await.unwrap();
+    two.handshake("alice", "alice-password").await.unwrap();
+    let mut first = one.prepare(sql.into(), None).await.unwrap();
+    first.set_parameters(longs(900)).unwrap();
+    first.execute().await.unwrap();
+    let mut second = one.prepare(sql.into(), None).await.unwrap();
+    second.set_parameters(longs(900)).unwrap();
+    second.execute().await.unwrap();
+
+    let mut third = two.prepare(sql.into(), None).await.unwrap();
+    third.set_parameters(longs(900)).unwrap();
+    let error = third.execute().await.unwrap_err();
+    assert_eq!(status(&error).code(), Code::ResourceExhausted);
+    assert!(status(&error).message().contains("close prepared statements"), "{error}");
+    // What fits is accepted, and others have their own.
+    third.set_parameters(longs(10)).unwrap();
+    third.execute().await.unwrap();
+    let mut bob = server.raw("bob").await;
+    let mut others = bob.prepare("SELECT $1 AS a".into(), None).await.unwrap();
+    others.set_parameters(longs(900)).unwrap();
+    others.execute().await.unwrap();
+
+    second.close().await.unwrap();
+    third.set_parameters(longs(900)).unwrap();
+    third.execute().await.unwrap();
+}
+
+#[tokio::test]
+async fn parameters_that_are_small_on_the_wire_alone_are_refused_before_they_are_unpacked() {
+    let server = server().await;
+    let mut client = server.raw("alice").await;
+    let mut statement = client.prepare("SELECT id FROM words WHERE id = $1".into(), None).await.unwrap();
+    let nothing = |rows: usize| {
+        let column: ArrayRef = Arc::new(NullArray::new(rows));
+        RecordBatch::try_from_iter_with_nullable([("0", column, true)]).unwrap()
+    };
+    statement.set_parameters(nothing(1 << 40)).unwrap();
+    assert_eq!(code(statement.execute().await), Code::ResourceExhausted);
+    statement.set_parameters(nothing(1)).unwrap();
+    assert_eq!(code(statement.execute().await), Code::Ok);
+}
+
+#[tokio::test]
+async fn statements_of_clients_that_vanished_end_and_used_ones_do_not() {
+    let mut settings = Settings::default();
+    settings.prepared_idle_timeout = Duration::from_millis(600);
+    settings.max_parameter_bytes_per_person = 10_000;
+    let server = server_with(settings).await;
+    // One token, and so one session, for both: it is never idle.
+    let (mut gone, mut here) = (server.raw("alice").await, server.raw("alice").await);
+    let sql = "SELECT id FROM words WHERE id = $1";
+    let mut forgotten = gone.prepare(sql.into(), None).await.unwrap();
+    forgotten.set_parameters(longs(900)).unwrap();
+    forgotten.execute().await.unwrap();
+    let mut used = here.prepare("SELECT 1".into(), None).await.unwrap();
+    for _ in 0..12 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        used.execute().await.unwrap();
+    }
+    assert_eq!(code(forgotten.execute().await), Code::NotFound);
+    // What was bound to it is given back.
+    let mut next = here.prepare(sql.into(), None).await.unwrap();
+    next.set_parameters(longs(900)).unwrap();
+    next.execute().await.unwrap();
 }
 
 #[tokio::test]

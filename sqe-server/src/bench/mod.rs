@@ -3,6 +3,7 @@
 mod files;
 mod governed;
 mod point;
+mod ready;
 mod sqe;
 
 use std::{path::Path, time::Duration};
@@ -13,8 +14,7 @@ use sqe_auth::{DevIssuer, DevPerson};
 use sqe_bench::{
     contender::{Contender, DuckDb, PlainDataFusion, Settings},
     oracle::{Options, Source},
-    run::{Benchmark, Report},
-    tpch::Scale,
+    run::{Benchmark, Outcome, Report},
 };
 use sqe_core::Secret;
 
@@ -24,6 +24,9 @@ use crate::{
     serve::Serving,
     wire,
 };
+
+/// The scale of the data when there is none and none is asked for.
+const SCALE: f64 = 1.0;
 
 /// What goes into the file: the report, and what was measured beside it.
 #[derive(Serialize)]
@@ -40,7 +43,7 @@ struct Out {
 /// Runs TPC-H and writes the report.
 ///
 /// # Errors
-/// Something cannot be set up, or an answer differs from the reference's.
+/// Something cannot be set up, or some query does not have the reference's answer, or that answer proves nothing.
 pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
     let temporary = match &arguments.data_dir {
         Some(_) => None,
@@ -56,10 +59,9 @@ pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
     let config = config::load(&folder.join(demo::site::CONFIG), [])?;
     let wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
-    demo::data::load(&wired.engine, &issuer, arguments.scale).await?;
+    let scale = demo::data::load(&wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
     let serving = Serving::start(wired.engine.clone(), ([127, 0, 0, 1], 0).into(), None).await?;
 
-    let scale = Scale::new(arguments.scale)?;
     let benchmark = Benchmark::tpch(scale)?.with_rounds(arguments.runs).with_command(command());
     let bob = token(&issuer, "bob", "auditor")?;
     let report = compared(&benchmark, &arguments, &folder, &serving.uri, &bob).await?;
@@ -71,9 +73,12 @@ pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
     if let Some(report) = &governed {
         println!("\nwith a row filter and a mask on customer and orders\n{report}");
     }
-    let point = point::measure(&serving.uri, &bob, &folder).await?;
-    println!("\n{point}");
+    let mut point = point::measure(&serving.uri, &bob, &folder).await?;
     serving.stop(Duration::from_secs(10)).await?;
+    // The next server needs the trail for itself.
+    drop(wired);
+    point.ready_seconds = Some(ready::measure(&folder, &bob).await?);
+    println!("\n{point}");
     let failed = disappointing(&report).or(governed.as_ref().and_then(disappointing));
     let out = serde_json::to_vec_pretty(&Out { report, point, governed })?;
     std::fs::write(&arguments.out, out).with_context(|| format!("cannot write {}", arguments.out.display()))?;
@@ -115,11 +120,24 @@ async fn compared(
     Ok(benchmark.run(&contenders).await?)
 }
 
-/// Whether a report must not look like success.
+/// Whether a report must not look like success, and why: which queries failed, have other answers, have answers that
+/// prove nothing, or were not compared although somebody was there to compare with.
 fn disappointing(report: &Report) -> Option<String> {
-    let sum = &report.summary;
-    (sum.mismatched + sum.failed > 0)
-        .then(|| format!("{} queries have other answers and {} failed", sum.mismatched, sum.failed))
+    let which = |outcome: Outcome| -> Vec<String> {
+        report.queries.iter().filter(|query| query.outcome == outcome).map(|query| query.id.to_string()).collect()
+    };
+    let mut problems = Vec::new();
+    let mut tell = |outcome: Outcome, what: &str| match which(outcome) {
+        ids if ids.is_empty() => {}
+        ids => problems.push(format!("{what}: {}", ids.join(", "))),
+    };
+    tell(Outcome::Mismatch, "queries with other answers than the reference's");
+    tell(Outcome::Error, "queries that somebody could not answer");
+    tell(Outcome::Vacuous, "queries whose answers are empty or all NULL, which proves nothing");
+    if report.reference.is_some() {
+        tell(Outcome::Unchecked, "queries that were compared with nothing");
+    }
+    (!problems.is_empty()).then(|| problems.join("; "))
 }
 
 fn token(issuer: &DevIssuer, name: &str, group: &str) -> Result<Secret> {
@@ -130,4 +148,47 @@ fn token(issuer: &DevIssuer, name: &str, group: &str) -> Result<Secret> {
 fn command() -> String {
     let words = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     format!("sqe {words}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A report of two queries, the second of which ended like this.
+    fn report(outcome: &str, reference: Option<&str>) -> Report {
+        let query = |id: u32, outcome: &str| {
+            json!({
+                "id": id, "match": null, "vacuous": false, "outcome": outcome, "rows": 1, "seconds": {},
+                "samples": {}, "differences": {}, "errors": {},
+            })
+        };
+        serde_json::from_value(json!({
+            "suite": "tpch", "scale": 1.0, "command": "", "started": "", "rounds": 1, "warm_ups": 0,
+            "reference": reference, "totals": {}, "ratios": {},
+            "summary": {"passed": 1, "mismatched": 0, "vacuous": 0, "failed": 0, "unchecked": 0},
+            "queries": [query(1, "pass"), query(18, outcome)],
+            "peak_memory_bytes": {}, "machine": {"cpu": null, "cores": 1, "memory_bytes": 1, "system": ""},
+            "versions": {},
+        }))
+        .unwrap()
+    }
+
+    #[rstest]
+    #[case("mismatch", "other answers")]
+    #[case("error", "could not answer")]
+    #[case("vacuous", "proves nothing")]
+    #[case("unchecked", "compared with nothing")]
+    fn what_does_not_pass_is_told_with_its_number(#[case] outcome: &str, #[case] words: &str) {
+        let problem = disappointing(&report(outcome, Some("duckdb"))).unwrap();
+        assert!(problem.contains(words) && problem.ends_with(": 18"), "{problem}");
+    }
+
+    #[test]
+    fn what_passes_and_what_nobody_wanted_compared_is_no_disappointment() {
+        assert_eq!(disappointing(&report("pass", Some("duckdb"))), None);
+        assert_eq!(disappointing(&report("unchecked", None)), None);
+    }
 }

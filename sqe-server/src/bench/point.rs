@@ -18,16 +18,22 @@ pub(super) struct Point {
     select_one_seconds: f64,
     /// Making a small write to a file of the same folder durable: what the audit trail has to wait for.
     fsync_seconds: f64,
+    /// From the start of a server's process over this data to the answer of its first statement.
+    pub(super) ready_seconds: Option<f64>,
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (select, sync) = (self.select_one_seconds * 1e3, self.fsync_seconds * 1e3);
-        write!(f, "one prepared SELECT 1: {select:.2} ms; one fsync: {sync:.2} ms")
+        write!(f, "one prepared SELECT 1: {select:.2} ms; one fsync: {sync:.2} ms")?;
+        match self.ready_seconds {
+            Some(seconds) => write!(f, "; ready after {:.0} ms", seconds * 1e3),
+            None => Ok(()),
+        }
     }
 }
 
-/// Measures both, taking turns.
+/// Measures statement and fsync, taking turns. How long a start takes is measured elsewhere.
 pub(super) async fn measure(uri: &str, token: &Secret, folder: &Path) -> Result<Point> {
     let channel = Endpoint::from_shared(uri.replacen("grpc://", "http://", 1))?.tcp_nodelay(true).connect().await?;
     let mut client = FlightSqlServiceClient::new(channel);
@@ -49,10 +55,10 @@ pub(super) async fn measure(uri: &str, token: &Secret, folder: &Path) -> Result<
         syncs.push(begin.elapsed().as_secs_f64());
     }
     prepared.close().await?;
-    Ok(Point { select_one_seconds: median(selects), fsync_seconds: median(syncs) })
+    Ok(Point { select_one_seconds: median(selects), fsync_seconds: median(syncs), ready_seconds: None })
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
+pub(super) fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::{CatalogConfig, Config, ConfigError, IdentityConfig, PolicyConfig, nearest::nearest, profile};
 
 /// What every variable that sets a key begins with.
-const PREFIX: &str = "SQE__";
+pub(crate) const PREFIX: &str = "SQE__";
 
 /// Reads `path`, lays the `SQE__SECTION__KEY` variables over it and checks the result. Relative paths in it are relative
 /// to the file's folder.

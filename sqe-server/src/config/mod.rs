@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-pub(crate) use load::load;
+pub(crate) use load::{PREFIX, load};
 
 /// A configuration that cannot be used, and what to change.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ pub(crate) struct AuditConfig {
     pub(crate) path: PathBuf,
 }
 
-/// `[limits]`; what is unset has the engine's default.
+/// `[limits]`; what is unset has the engine's default, save the memory.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsConfig {
@@ -226,7 +226,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) queue_seconds: Option<u64>,
     /// The longest that one statement may take.
     pub(crate) statement_seconds: Option<u64>,
-    /// Memory that all statements share, in bytes.
+    /// Memory that all statements share, in bytes. Unset: 60 % of what this process may have.
     pub(crate) memory_bytes: Option<usize>,
     /// Threads that one statement uses.
     pub(crate) threads: Option<usize>,

@@ -1,5 +1,7 @@
 //! TPC-H into Iceberg tables, through the engine: as a person, under policy, on record.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use futures::TryStreamExt;
 use sqe_auth::DevIssuer;
@@ -10,36 +12,47 @@ use sqe_core::{
     engine::{Ingest, ListingRequest, SessionOptions},
 };
 
-use super::people;
+use super::{people, scale};
 
-const CATALOG: &str = "lake";
+/// The catalog of the data.
+pub(super) const CATALOG: &str = "lake";
 /// The schema of the data.
 pub(crate) const SCHEMA: &str = "tpch";
 const SCRATCH: &str = "scratch";
 
 /// Makes the schemas and tables that are not there. Each table appears with all of its rows or not at all, so a load
-/// that was interrupted goes on where it stopped.
-pub(crate) async fn load(engine: &Engine, issuer: &DevIssuer, scale: f64) -> Result<()> {
+/// that was interrupted goes on where it stopped. Gives the scale of the data: that which is `asked` for, else that of the
+/// data that `folder` holds already, else `otherwise`.
+///
+/// # Errors
+/// `UsageError`: the data that is there is of another scale than `asked`.
+pub(crate) async fn load(
+    engine: &Engine,
+    issuer: &DevIssuer,
+    folder: &Path,
+    asked: Option<f64>,
+    otherwise: f64,
+) -> Result<Scale> {
     let credentials = Credentials::Bearer(people::steward(issuer)?);
     let options = SessionOptions::new(ClientInfo::new("local").with_application("sqe demo"));
     let steward = engine.session(&credentials, options).await?;
     for schema in [SCHEMA, SCRATCH] {
         run(&steward, &format!("CREATE SCHEMA IF NOT EXISTS {CATALOG}.{schema}")).await?;
     }
-    let scale = Scale::new(scale)?;
     let mut request = ListingRequest::default();
     request.catalog = Some(CATALOG.to_owned());
-    let there: Vec<TableName> = steward.tables(&request).await?.into_iter().map(|table| table.name).collect();
+    let names: Vec<TableName> = steward.tables(&request).await?.into_iter().map(|table| table.name).collect();
+    let named = |table: Table| TableName::new(CATALOG, SCHEMA, table.name());
+    let (there, missing): (Vec<Table>, Vec<Table>) =
+        Table::ALL.into_iter().partition(|table| names.contains(&named(*table)));
+    let asked = asked.map(Scale::new).transpose()?;
+    let scale = scale::settle(folder, &steward, &there, asked, Scale::new(otherwise)?).await?;
     let mut loaded = 0;
-    for table in Table::ALL {
-        let name = TableName::new(CATALOG, SCHEMA, table.name());
-        if there.contains(&name) {
-            continue;
-        }
+    for table in missing {
         if loaded == 0 {
             println!("loading TPC-H at scale {scale} …");
         }
-        let rows = steward.ingest(Ingest::create(name), data::stream(table, scale)).await;
+        let rows = steward.ingest(Ingest::create(named(table)), data::stream(table, scale)).await;
         loaded += rows.with_context(|| format!("cannot load {table}"))?;
     }
     match loaded {
@@ -47,7 +60,7 @@ pub(crate) async fn load(engine: &Engine, issuer: &DevIssuer, scale: f64) -> Res
         rows => println!("loaded {rows} rows into 8 tables"),
     }
     steward.close();
-    Ok(())
+    Ok(scale)
 }
 
 async fn run(session: &Session, sql: &str) -> Result<()> {

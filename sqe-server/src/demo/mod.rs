@@ -4,6 +4,7 @@
 mod connection;
 pub(crate) mod data;
 mod people;
+mod scale;
 pub(crate) mod site;
 mod tour;
 
@@ -14,10 +15,13 @@ use sqe_auth::DevIssuer;
 
 use crate::{
     cli::DemoArguments,
-    config,
+    config, reload,
     serve::{Serving, told_to_stop},
     wire,
 };
+
+/// The scale of the data when there is none and none is asked for.
+const SCALE: f64 = 0.01;
 
 /// Runs the demo.
 ///
@@ -38,7 +42,8 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let config = config::load(&folder.join(site::CONFIG), [])?;
     let wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
-    data::load(&wired.engine, &issuer, arguments.scale).await?;
+    data::load(&wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
+    reload::on_hangup(wired.policy)?;
     let serving = Serving::start(wired.engine.clone(), arguments.listen, None).await?;
     let tokens = people::tokens(&issuer)?;
     connection::write(&folder, &serving.uri, &tokens)?;

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use sqe_testkit::{process::Sqe, python::Python};
 
-use crate::site::{Demo, binary};
+use crate::{
+    site::{Demo, Site, binary},
+    tokens::good_and_bad,
+};
 
 /// Runs a script against the shared demo; it must say that it checked something.
 fn script(name: &str) {
@@ -18,6 +21,19 @@ fn script(name: &str) {
 #[test]
 fn three_people_see_what_policy_lets_them_see() {
     script("people.py");
+}
+
+#[test]
+fn adbc_opens_nothing_with_a_token_that_is_not_good() {
+    let Some(python) = Python::find().unwrap() else { return };
+    let site = Site::new();
+    let (_server, uri) = site.serve(&[]);
+    let (good, bad) = good_and_bad(&site);
+    let (file, bad) = (site.path().join("tokens.json"), bad.into_iter().collect::<std::collections::BTreeMap<_, _>>());
+    std::fs::write(&file, serde_json::json!({ "uri": uri, "good": good, "bad": bad }).to_string()).unwrap();
+    let said = python.run("tokens.py", [file.as_os_str()]).unwrap();
+    assert!(said.trim_end().ends_with(" checks"), "{said}");
+    println!("tokens.py: {said}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, process::Command};
 
-use crate::site::{Demo, binary, stdout};
+use crate::site::{Demo, binary, stderr, stdout};
 
 #[test]
 fn once_ends_with_success_and_shows_the_tour() {
@@ -15,10 +15,56 @@ fn once_ends_with_success_and_shows_the_tour() {
     let said = stdout(&first);
     assert!(first.status.success(), "{said}");
     assert!(said.contains("loaded") && said.contains("checks, all true"), "{said}");
+    let reads = reads_of_customer(&said);
+    assert!(reads.len() > 5, "{said}");
     let second = run();
     let said = stdout(&second);
     assert!(second.status.success(), "{said}");
     assert!(said.contains("using the data that is there"), "{said}");
+    // What the first tour left on record proves nothing about the second.
+    assert_eq!(reads_of_customer(&said), reads);
+}
+
+/// Who read customer by the tour, in order.
+fn reads_of_customer(said: &str) -> Vec<String> {
+    let (_, part) = said.split_once("Who read customer").unwrap();
+    let (part, _) = part.split_once("alice>").unwrap();
+    let rows = part.lines().filter(|line| line.starts_with("| ") && !line.contains("subject"));
+    rows.map(|line| line.split('|').nth(1).unwrap().trim().to_owned()).collect()
+}
+
+#[test]
+fn data_of_another_scale_is_refused_and_never_used_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |scale: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(["demo", "--once", "--data-dir"]).arg(folder.path()).args(scale).output().unwrap()
+    };
+    let refused = |scale: &str| {
+        let output = run(&["--scale", scale]);
+        assert_eq!(output.status.code(), Some(2), "{}{}", stdout(&output), stderr(&output));
+        assert!(stderr(&output).contains(&format!("at scale 0.002, not {scale}")), "{}", stderr(&output));
+    };
+    let accepted = |scale: &[&str]| {
+        let output = run(scale);
+        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    };
+    accepted(&["--scale", "0.002"]);
+    refused("0.001");
+    accepted(&["--scale", "0.002"]);
+    // Who names no scale takes what is there.
+    accepted(&[]);
+    // Data of a time when nothing was noted down is counted.
+    std::fs::remove_file(folder.path().join("tpch.scale")).unwrap();
+    refused("0.001");
+    accepted(&["--scale", "0.002"]);
+    assert_eq!(std::fs::read_to_string(folder.path().join("tpch.scale")).unwrap(), "0.002\n");
+    // If not even that tells, nothing is guessed.
+    std::fs::remove_file(folder.path().join("tpch.scale")).unwrap();
+    std::fs::remove_file(folder.path().join("policies/ownership.cedar")).unwrap();
+    let output = run(&["--scale", "0.002"]);
+    assert_eq!(output.status.code(), Some(2), "{}{}", stdout(&output), stderr(&output));
+    assert!(stderr(&output).contains("nothing tells of which scale"), "{}", stderr(&output));
 }
 
 #[test]

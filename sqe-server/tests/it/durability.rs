@@ -1,37 +1,14 @@
 //! What a sudden end leaves behind.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
-use crate::site::{Site, binary};
+use crate::site::Site;
 
 const ACCESS: &str = "SELECT outcome, count(*) AS n FROM system.audit.access WHERE subject = 'victim' GROUP BY 1";
 
 fn rows(site: &Site, uri: &str, sql: &str) -> i64 {
     let csv = site.run(uri, sql);
     csv.lines().nth(1).unwrap().parse().unwrap()
-}
-
-/// Starts a statement that outlives its server.
-fn start(site: &Site, uri: &str, sql: &str) -> std::process::Child {
-    let mut command = Command::new(binary());
-    command.args(["sql", "--uri", uri, "-c", sql]).env("SQE_TOKEN", site.token("victim"));
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-/// Waits until the trail holds an intent of the victim's statement.
-fn wait_for_intent(site: &Site, uri: &str) {
-    let began = std::time::Instant::now();
-    while began.elapsed() < Duration::from_secs(60) {
-        let running = "SELECT count(*) AS n FROM system.audit.access WHERE subject = 'victim' AND outcome = 'running'";
-        if rows(site, uri, running) > 0 {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("the statement never began");
 }
 
 #[test]
@@ -43,12 +20,12 @@ fn a_query_cut_short_by_a_kill_is_closed_as_interrupted_by_the_next_start() {
         "CREATE SCHEMA lake.s; CREATE TABLE lake.s.t AS SELECT value FROM generate_series(1, 2000) AS t(value)",
     );
     // Far longer than this test.
-    let mut client = start(
-        &site,
+    let mut client = site.start(
         &uri,
+        "victim",
         "SELECT count(*) FROM lake.s.t a, lake.s.t b, lake.s.t c, lake.s.t d WHERE a.value + b.value + c.value + d.value = 7",
     );
-    wait_for_intent(&site, &uri);
+    site.wait_until_running(&uri, "victim");
     server.signal("KILL").unwrap();
     server.wait(Duration::from_secs(10)).unwrap();
     client.wait().unwrap();
@@ -66,7 +43,7 @@ fn a_kill_in_the_middle_of_inserts_leaves_whole_inserts_only() {
     for round in 0..4_u64 {
         let insert = format!("INSERT INTO lake.s.t SELECT value FROM generate_series(1, {ROWS}) AS t(value)");
         let mut clients: Vec<_> =
-            (0..2).map(|_| start(&site, &uri, &format!("{insert}; {insert}; {insert}"))).collect();
+            (0..2).map(|_| site.start(&uri, "victim", &format!("{insert}; {insert}; {insert}"))).collect();
         std::thread::sleep(Duration::from_millis(150 + 400 * round));
         server.signal("KILL").unwrap();
         server.wait(Duration::from_secs(10)).unwrap();

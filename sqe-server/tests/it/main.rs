@@ -1,9 +1,15 @@
 //! The binary `sqe`, from outside: as its users, its operators and its enemies meet it.
 
 mod ambient;
+mod bench;
 mod clients;
 mod command_line;
 mod configuration;
 mod demo;
 mod durability;
+mod full_disk;
+mod limits;
+mod reload;
 mod site;
+mod stopping;
+mod tokens;

@@ -1,10 +1,11 @@
 //! Running servers for the tests.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex, OnceLock, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqe_auth::{DevIssuer, DevPerson};
@@ -57,22 +58,51 @@ pub(crate) fn sql_as(uri: &str, token: &str, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
+/// Waits until something is so, or fails.
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never so: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// How many rows of CSV came before the end, or before an error. The columns are told before there is a row.
+pub(crate) fn rows(output: &Output) -> usize {
+    stdout(output).lines().skip(1).count()
 }
 
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A folder with a configuration under which everybody may do everything, and no data.
+/// A folder with a configuration, and no data.
 #[derive(Debug)]
 pub(crate) struct Site {
     folder: TempDir,
 }
 
 impl Site {
+    /// Everybody may do everything.
     pub(crate) fn new() -> Self {
+        Self::with("kind = \"permit-all\"")
+    }
+
+    /// Under the policies of a folder `policies`, which holds these.
+    pub(crate) fn governed<'a>(policies: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let site = Self::with("kind = \"cedar\"\npath = \"policies\"");
+        std::fs::create_dir(site.path().join("policies")).unwrap();
+        for (name, text) in policies {
+            std::fs::write(site.path().join("policies").join(name), text).unwrap();
+        }
+        site
+    }
+
+    fn with(policy: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let text = r#"
             [server]
@@ -83,7 +113,7 @@ impl Site {
             kind = "dev"
             path = "."
             [policy]
-            kind = "permit-all"
+            POLICY
             [catalogs.lake]
             kind = "sql"
             path = "catalog.db"
@@ -93,7 +123,7 @@ impl Site {
             [audit]
             path = "audit"
         "#;
-        std::fs::write(folder.path().join("sqe.toml"), text).unwrap();
+        std::fs::write(folder.path().join("sqe.toml"), text.replace("POLICY", policy)).unwrap();
         Self { folder }
     }
 
@@ -106,12 +136,25 @@ impl Site {
         issuer.issue(&DevPerson::new(name), Duration::from_secs(3600)).unwrap().expose().to_owned()
     }
 
+    /// A token of somebody who is in a group.
+    pub(crate) fn token_in(&self, name: &str, group: &str) -> String {
+        let issuer = DevIssuer::open(self.path()).unwrap();
+        let person = DevPerson::new(name).with_groups([group]);
+        issuer.issue(&person, Duration::from_secs(3600)).unwrap().expose().to_owned()
+    }
+
     /// Starts `sqe serve` and waits until it says where.
     pub(crate) fn serve(&self, variables: &[(&str, &str)]) -> (Sqe, String) {
+        self.serve_by(binary(), &[], variables)
+    }
+
+    /// Like [`serve`](Self::serve), by a program that takes the words of the command line after its own `words`.
+    pub(crate) fn serve_by(&self, program: &Path, words: &[&str], variables: &[(&str, &str)]) -> (Sqe, String) {
         let config = self.path().join("sqe.toml");
         let log = self.path().join("server.log");
-        let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
-        let mut server = Sqe::start(binary(), arguments, variables, &log).unwrap();
+        let mut arguments: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+        arguments.extend(["serve".as_ref(), "--config".as_ref(), config.as_os_str()]);
+        let mut server = Sqe::start(program, arguments, variables, &log).unwrap();
         let said = || {
             let log = std::fs::read_to_string(&log).ok()?;
             // The line must be whole.
@@ -124,8 +167,27 @@ impl Site {
 
     /// Runs SQL that has to succeed, and gives its answer as CSV.
     pub(crate) fn run(&self, uri: &str, sql: &str) -> String {
-        let output = sql_as(uri, &self.token("admin"), &["-o", "csv", "-c", sql]);
+        self.run_as(uri, &self.token("admin"), sql)
+    }
+
+    /// The same with a token.
+    pub(crate) fn run_as(&self, uri: &str, token: &str, sql: &str) -> String {
+        let output = sql_as(uri, token, &["-o", "csv", "-c", sql]);
         assert!(output.status.success(), "{sql}: {}", stderr(&output));
         stdout(&output)
+    }
+
+    /// Starts `sqe sql` with a statement that takes long, as somebody.
+    pub(crate) fn start(&self, uri: &str, who: &str, sql: &str) -> Child {
+        let mut command = Command::new(binary());
+        command.args(["sql", "--uri", uri, "-c", sql]).env("SQE_TOKEN", self.token(who));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Waits until the trail holds an intent of somebody's statement that has no effect yet.
+    pub(crate) fn wait_until_running(&self, uri: &str, who: &str) {
+        let sql =
+            format!("SELECT count(*) AS n FROM system.audit.access WHERE subject = '{who}' AND outcome = 'running'");
+        eventually("the statement runs", || self.run(uri, &sql) != "n\n0\n");
     }
 }
