@@ -23,7 +23,7 @@ const SPREAD: &[&str] = &[
     "SELECT id FROM people WHERE id IN (SELECT person FROM orders WHERE total < 200)",
     "SELECT id FROM people WHERE id > (SELECT avg(person) FROM orders)",
     "SELECT id FROM people UNION SELECT person FROM orders WHERE branch = 1",
-    "SELECT id, sum(total) OVER (PARTITION BY branch ORDER BY id) FROM orders WHERE id < 900",
+    "SELECT id, sum(total) OVER (PARTITION BY branch ORDER BY id) FROM orders WHERE id % 10 = 0",
     "SELECT count(*) FROM (SELECT id FROM orders WHERE id > 0 ORDER BY id LIMIT 10) o",
     "SELECT t.branch, count(*) FROM tiny t JOIN orders o ON o.branch = t.branch GROUP BY t.branch",
 ];
