@@ -253,7 +253,7 @@ struct Measure {
 /// # Errors
 /// `InvalidInput` for a plan beyond the limits.
 pub(super) fn check_plan(plan: &LogicalPlan) -> Result<()> {
-    Plans::default().measure(plan)?.map(|_| ()).map_err(|what| too_much(what))
+    Plans::default().measure(plan)?.map(|_| ()).map_err(too_much)
 }
 
 /// Nodes that are shared are measured once; that is what makes measuring linear.
