@@ -14,6 +14,7 @@ use arrow::{
 use crate::cli::Format;
 
 /// Writes one answer; CSV and JSON batch by batch, a table at its end, when the width of its columns is known.
+#[expect(clippy::large_enum_variant, reason = "there is one an answer")]
 pub(crate) enum Writer<W: Write> {
     Table(W, SchemaRef, Vec<RecordBatch>),
     Csv(csv::Writer<W>),

@@ -1,4 +1,5 @@
 //! The binary `sqe`, from outside: as its users, its operators and its enemies meet it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod ambient;
 mod bench;
