@@ -96,10 +96,10 @@ async fn too_many_parameters_at_once_are_refused() {
     assert_eq!(code(statement.execute().await), Code::ResourceExhausted);
 }
 
-/// One row of about so many bytes.
-fn text(bytes: usize) -> RecordBatch {
-    let value: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(bytes)]));
-    RecordBatch::try_from_iter([("0", value)]).unwrap()
+/// About 8 bytes a row.
+fn longs(rows: i64) -> RecordBatch {
+    let many: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+    RecordBatch::try_from_iter([("0", many)]).unwrap()
 }
 
 #[tokio::test]
@@ -107,33 +107,33 @@ async fn what_a_person_has_bound_is_limited_over_all_sessions_and_given_back() {
     let mut settings = Settings::default();
     settings.max_parameter_bytes_per_person = 20_000;
     let server = server_with(settings).await;
-    let sql = "SELECT id FROM words WHERE word = $1";
+    let sql = "SELECT id FROM words WHERE id = $1";
     // Two sessions of one person.
     let (mut one, mut two) = (server.nobody().await, server.nobody().await);
     one.handshake("alice", "alice-password").await.unwrap();
     two.handshake("alice", "alice-password").await.unwrap();
     let mut first = one.prepare(sql.into(), None).await.unwrap();
-    first.set_parameters(text(9_000)).unwrap();
+    first.set_parameters(longs(900)).unwrap();
     first.execute().await.unwrap();
     let mut second = one.prepare(sql.into(), None).await.unwrap();
-    second.set_parameters(text(9_000)).unwrap();
+    second.set_parameters(longs(900)).unwrap();
     second.execute().await.unwrap();
 
     let mut third = two.prepare(sql.into(), None).await.unwrap();
-    third.set_parameters(text(9_000)).unwrap();
+    third.set_parameters(longs(900)).unwrap();
     let error = third.execute().await.unwrap_err();
     assert_eq!(status(&error).code(), Code::ResourceExhausted);
     assert!(status(&error).message().contains("close prepared statements"), "{error}");
     // What fits is accepted, and others have their own.
-    third.set_parameters(text(100)).unwrap();
+    third.set_parameters(longs(10)).unwrap();
     third.execute().await.unwrap();
     let mut bob = server.raw("bob").await;
     let mut others = bob.prepare("SELECT $1 AS a".into(), None).await.unwrap();
-    others.set_parameters(text(9_000)).unwrap();
+    others.set_parameters(longs(900)).unwrap();
     others.execute().await.unwrap();
 
     second.close().await.unwrap();
-    third.set_parameters(text(9_000)).unwrap();
+    third.set_parameters(longs(900)).unwrap();
     third.execute().await.unwrap();
 }
 
@@ -155,24 +155,24 @@ async fn parameters_that_are_small_on_the_wire_alone_are_refused_before_they_are
 #[tokio::test]
 async fn statements_of_clients_that_vanished_end_and_used_ones_do_not() {
     let mut settings = Settings::default();
-    settings.prepared_idle_timeout = Duration::from_secs(2);
+    settings.prepared_idle_timeout = Duration::from_millis(600);
     settings.max_parameter_bytes_per_person = 10_000;
     let server = server_with(settings).await;
     // One token, and so one session, for both: it is never idle.
     let (mut gone, mut here) = (server.raw("alice").await, server.raw("alice").await);
-    let sql = "SELECT id FROM words WHERE word = $1";
+    let sql = "SELECT id FROM words WHERE id = $1";
     let mut forgotten = gone.prepare(sql.into(), None).await.unwrap();
-    forgotten.set_parameters(text(9_000)).unwrap();
+    forgotten.set_parameters(longs(900)).unwrap();
     forgotten.execute().await.unwrap();
     let mut used = here.prepare("SELECT 1".into(), None).await.unwrap();
-    for _ in 0..25 {
+    for _ in 0..12 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         used.execute().await.unwrap();
     }
     assert_eq!(code(forgotten.execute().await), Code::NotFound);
     // What was bound to it is given back.
     let mut next = here.prepare(sql.into(), None).await.unwrap();
-    next.set_parameters(text(9_000)).unwrap();
+    next.set_parameters(longs(900)).unwrap();
     next.execute().await.unwrap();
 }
 
