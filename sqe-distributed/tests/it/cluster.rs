@@ -356,7 +356,7 @@ fn keep_small_scans_whole(event: DesiredTaskCountEvent<'_>) -> Option<DataFusion
 }
 
 /// Deals the files of each partition out to the tasks, so that every task has as many partitions as the scan. The
-/// default cuts files by bytes and leaves those alone that the catalog has cut; then it fails over unequal tasks.
+/// default cuts files by bytes: of a file with one row group, all parts but the first read nothing.
 fn deal_files(event: ScaleUpLeafNodeEvent<'_>) -> Option<DataFusionResult<ScaleUpLeafNodeEventResponse>> {
     let scan = files(event.plan)?;
     let tasks = event.task_count;
