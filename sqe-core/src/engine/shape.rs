@@ -51,54 +51,91 @@ struct Level {
     unions: usize,
 }
 
+/// The levels that are open, from the outermost, of which there is always one. How high they stand on one another is kept
+/// as they change: text can open as many as it has bytes.
+struct Levels {
+    outer: Vec<Level>,
+    top: Level,
+    height: usize,
+}
+
+impl Levels {
+    fn new() -> Self {
+        Self { outer: Vec::new(), top: Level::default(), height: 0 }
+    }
+
+    fn open(&mut self, case: bool) {
+        self.outer.push(std::mem::replace(&mut self.top, Level { case, ..Level::default() }));
+    }
+
+    /// Closes the innermost level; the outermost stays. Says whether it was a `CASE`.
+    fn close(&mut self) -> bool {
+        let Some(around) = self.outer.pop() else { return false };
+        let closed = std::mem::replace(&mut self.top, around);
+        self.height -= closed.links + closed.unions;
+        closed.case
+    }
+
+    fn link(&mut self) {
+        self.top.links += 1;
+        self.height += 1;
+    }
+
+    fn union(&mut self) {
+        self.top.unions += 1;
+        self.height += 1;
+    }
+
+    /// Another expression begins on the same level.
+    fn turn(&mut self) {
+        self.height -= std::mem::take(&mut self.top.links);
+    }
+}
+
 /// Refuses text that nests deeper, once parsed, than a stack is tall. The parser limits brackets by itself; operators
 /// need none.
 ///
 /// # Errors
 /// `InvalidInput` for more than `limit` operators inside of one another.
 pub(super) fn check_text(tokens: &[Token], limit: usize) -> Result<()> {
-    let mut levels = vec![Level::default()];
+    let mut levels = Levels::new();
     let mut wildcards = 0;
     // Whether the last token asks for an operand: then a word is a name, whatever else it could mean.
     let mut wants_operand = false;
     let mut begins_item = true;
     for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
         let word = keyword(token);
-        let top = levels.last_mut();
         let mut link = false;
-        match (token, top) {
-            (Token::LParen | Token::LBracket | Token::LBrace, Some(top)) => {
+        match (token, word) {
+            (Token::LBracket, _) => {
                 // Subscripts and types of types are chains, too.
-                top.links += usize::from(matches!(token, Token::LBracket));
-                levels.push(Level::default());
+                levels.link();
+                levels.open(false);
             }
-            (Token::RParen | Token::RBracket | Token::RBrace, _) => {
-                while levels.len() > 1 && levels.pop().is_some_and(|level| level.case) {}
+            (Token::LParen | Token::LBrace, _) => levels.open(false),
+            (Token::RParen | Token::RBracket | Token::RBrace, _) => while levels.close() {},
+            (Token::SemiColon, _) => levels = Levels::new(),
+            (Token::Comma, _) => levels.turn(),
+            (_, Some(Keyword::CASE)) => levels.open(true),
+            (_, Some(Keyword::END)) if levels.top.case && !wants_operand => drop(levels.close()),
+            // Always: some operators stand behind their operand.
+            (_, Some(Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS)) => levels.union(),
+            (_, Some(Keyword::SELECT | Keyword::WHERE | Keyword::HAVING | Keyword::ON | Keyword::JOIN))
+                if !wants_operand =>
+            {
+                levels.turn();
             }
-            (Token::SemiColon, _) => levels = vec![Level::default()],
-            (Token::Comma, Some(top)) => top.links = 0,
-            (_, Some(top)) => match word {
-                Some(Keyword::CASE) => levels.push(Level { case: true, ..Level::default() }),
-                Some(Keyword::END) if top.case && !wants_operand => drop(levels.pop()),
-                Some(Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS) if !wants_operand => {
-                    top.unions += 1;
-                }
-                Some(Keyword::SELECT | Keyword::WHERE | Keyword::HAVING | Keyword::ON | Keyword::JOIN)
-                    if !wants_operand =>
-                {
-                    top.links = 0;
-                }
-                Some(Keyword::WHEN | Keyword::THEN | Keyword::ELSE) if top.case && !wants_operand => top.links = 0,
-                _ if matches!(token, Token::Mul) && begins_item => wildcards += 1,
-                _ if is_link(token, word) => {
-                    top.links += 1;
-                    link = true;
-                }
-                _ => {}
-            },
-            (_, None) => levels.push(Level::default()),
+            (_, Some(Keyword::WHEN | Keyword::THEN | Keyword::ELSE)) if levels.top.case && !wants_operand => {
+                levels.turn();
+            }
+            (Token::Mul, _) if begins_item => wildcards += 1,
+            _ if is_link(token, word) => {
+                levels.link();
+                link = true;
+            }
+            _ => {}
         }
-        if levels.iter().map(|level| level.links + level.unions).sum::<usize>() > limit {
+        if levels.height > limit {
             return Err(too_much(&format!("chains more than {limit} operators")));
         }
         if wildcards > WILDCARDS {

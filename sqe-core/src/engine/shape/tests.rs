@@ -32,6 +32,7 @@ fn chain(link: &str, times: usize) -> String {
 #[case::collate(" COLLATE x")]
 #[case::distinct_from(" IS DISTINCT FROM b")]
 #[case::union(" UNION SELECT 1, 2")]
+#[case::union_behind_an_operator_without_a_right_side(" NOTNULL UNION SELECT 1")]
 #[case::case_arms(" + CASE WHEN a THEN b ELSE c END")]
 #[case::name_that_is_a_keyword(" + on")]
 #[case::another_such_name(" + where")]
@@ -53,6 +54,15 @@ fn brackets_add_the_heights_of_what_they_enclose() {
     let inside = |times: usize| format!("SELECT {}a{}", "(1 + 1 + ".repeat(times), ")".repeat(times));
     assert!(text(&inside(30)).is_ok());
     assert!(text(&inside(300)).is_err());
+}
+
+#[test]
+fn brackets_without_operators_are_left_to_the_parser_however_many_there_are() {
+    let tokens = vec![Token::LParen; 2_000_000];
+    check_text(&tokens, HEIGHT).unwrap();
+    let closed = [vec![Token::RParen; 10], vec![Token::Plus; HEIGHT]].concat();
+    check_text(&closed, HEIGHT).unwrap();
+    assert!(check_text(&[closed, vec![Token::Plus]].concat(), HEIGHT).is_err(), "the outermost level is never closed");
 }
 
 #[test]
