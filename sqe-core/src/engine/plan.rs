@@ -1,6 +1,6 @@
 //! A statement → what it will answer with, and the verified plan that answers.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use arrow::{
     array::{ArrayRef, Int64Array},
@@ -148,9 +148,8 @@ impl Session {
     /// # Errors
     /// Those of [`plan`](Self::plan).
     pub async fn describe(&self, sql: &str) -> Result<StatementShape> {
-        let sql = sql.to_owned();
-        let case = Case::new(self, &sql);
-        apart(case, async move |case: &mut Case| describe(case, &sql).await).await.map(|(shape, _)| shape)
+        let text = sql.to_owned();
+        apart(self, sql, async move |case: &mut Case| describe(case, &text).await).await.map(|(shape, _)| shape)
     }
 
     /// Authorises and plans a statement.
@@ -161,8 +160,8 @@ impl Session {
     /// is being planned.
     pub async fn plan(&self, statement: Statement) -> Result<Planned> {
         let started = Instant::now();
-        let case = Case::new(self, &statement.sql);
-        let planned = apart(case, async move |case: &mut Case| plan(case, &statement).await).await;
+        let sql = statement.sql.clone();
+        let planned = apart(self, &sql, async move |case: &mut Case| plan(case, &statement).await).await;
         planned.map(|((work, schema, kind), case)| Planned { case, schema, kind, work, started })
     }
 
@@ -175,52 +174,53 @@ impl Session {
     }
 }
 
-/// Plans on a thread of its own and in turn, since planners compute without a pause: whatever somebody asks, the threads
-/// that serve everybody stay free. What fails is put on record, also if nobody waits for the answer any more.
-async fn apart<T, F>(case: Case, work: F) -> Result<(T, Case)>
+/// Plans `sql` on a thread of its own and in turn, since planners compute without a pause: whatever somebody asks, the
+/// threads that serve everybody stay free. What fails is put on record, also if nobody waits for the answer any more.
+async fn apart<T, F>(session: &Session, sql: &str, work: F) -> Result<(T, Case)>
 where
     T: Send + 'static,
     F: AsyncFnOnce(&mut Case) -> Result<T> + Send + 'static,
 {
-    case.session.check_alive()?;
-    let engine = Arc::clone(case.session.engine());
-    let slot = match engine.admission.admit_planning(&case.session.identity().principal).await {
+    session.check_alive()?;
+    let engine = Arc::clone(session.engine());
+    let slot = match engine.admission.admit_planning(&session.identity().principal).await {
         Ok(slot) => slot,
-        Err(error) => return Err(case.refuse(error).await),
+        Err(error) => return Err(Case::new(session, sql).refuse(error).await),
     };
+    let (session, sql) = (session.clone(), sql.to_owned());
     let runtime = tokio::runtime::Handle::current();
     let abandoned = CancellationToken::new();
     let _guard = abandoned.clone().drop_guard();
     let span = tracing::Span::current();
     let task = tokio::task::spawn_blocking(move || {
         let _entered = span.entered();
-        let mut case = case;
-        let deadline = engine.limits.deadline;
-        let result = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
-                done = tokio::time::timeout(deadline, on_tall_stack(Box::pin(work(&mut case)))) => done.unwrap_or_else(|_| {
-                    Err(Error::new(ErrorKind::DeadlineExceeded, "planning took longer than a statement may take"))
-                }),
-            }
-        });
-        let result = match result {
-            Ok(done) => Ok((done, case)),
-            Err(error) => Err(runtime.block_on(case.refuse(error))),
-        };
-        drop(slot);
-        result
+        let _slot = slot;
+        on_tall_stack(|| {
+            runtime.block_on(async {
+                let mut case = Case::new(&session, &sql);
+                let planned = tokio::select! {
+                    biased;
+                    () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
+                    planned = tokio::time::timeout(engine.limits.deadline, work(&mut case)) => {
+                        let late = "planning took longer than a statement may take";
+                        planned.unwrap_or_else(|_| Err(Error::new(ErrorKind::DeadlineExceeded, late)))
+                    }
+                };
+                match planned {
+                    Ok(planned) => Ok((planned, case)),
+                    Err(error) => Err(case.refuse(error).await),
+                }
+            })
+        })
     });
     task.await.unwrap_or_else(|_| Err(Error::internal("planning failed; see the engine's log")))
 }
 
-/// Polls planning on a stack of its own: an expression nests as deep as a person cares to write, and planners recurse.
-/// Its state is on the heap, so that those who join or nest statements need no tall stack either.
-async fn on_tall_stack<T>(mut work: Pin<Box<impl Future<Output = T>>>) -> T {
+/// An expression nests as deep as a person cares to write, and planners recurse.
+fn on_tall_stack<T>(work: impl FnOnce() -> T) -> T {
     const NEEDED: usize = 48 << 20;
     const TALL: usize = 64 << 20;
-    std::future::poll_fn(|cx| stacker::maybe_grow(NEEDED, TALL, || work.as_mut().poll(cx))).await
+    stacker::maybe_grow(NEEDED, TALL, work)
 }
 
 /// The answer of a change: one row `count`.

@@ -520,20 +520,17 @@ async fn stage(session: &Session, query: QueryId, write: Write) -> Result<(Arc<d
 pub(super) async fn run_change(change: Change, mut stop: Stop, ledger: Ledger) -> Result<()> {
     let task = tokio::spawn(async move {
         let Change { steps, grant, ignore } = change;
-        let mut made = Ok(());
-        for (catalog, step) in steps {
-            made = stop.guard(async { Ok(()) }).await;
-            if made.is_ok() {
-                made = match catalog.change(step, &grant).await {
-                    Err(error) if Some(error.kind()) == ignore => Ok(()),
-                    other => other,
-                };
+        let made = async {
+            for (catalog, step) in steps {
+                stop.guard(async { Ok(()) }).await?;
+                match catalog.change(step, &grant).await {
+                    Err(error) if Some(error.kind()) == ignore => {}
+                    other => other?,
+                }
             }
-            if made.is_err() {
-                break;
-            }
-        }
-        match made {
+            Ok::<(), Error>(())
+        };
+        match made.await {
             Ok(()) => ledger.conclude(None).await.map_or(Ok(()), Err),
             Err(error) => Err(concluded(ledger, error).await),
         }
