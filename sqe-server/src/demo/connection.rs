@@ -1,10 +1,12 @@
 //! `connection.json`: what a client needs, for the owner of the folder alone.
 
-use std::{collections::BTreeMap, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use sqe_core::Secret;
+
+use super::whole;
 
 /// The file's name in the folder of the demo.
 pub(super) const FILE: &str = "connection.json";
@@ -25,16 +27,7 @@ pub(super) fn write(folder: &Path, uri: &str, tokens: &BTreeMap<&'static str, Se
     let people = tokens.iter().map(|(name, token)| (*name, Person { token: token.expose() })).collect();
     let text = serde_json::to_vec_pretty(&Connection { uri, people })?;
     let path = folder.join(FILE);
-    let draft = folder.join(format!(".{FILE}.{}", uuid::Uuid::new_v4()));
-    let written = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, &path)
-    };
-    written()
-        .inspect_err(|_| _ = std::fs::remove_file(&draft))
-        .with_context(|| format!("cannot write {}", path.display()))
+    whole::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

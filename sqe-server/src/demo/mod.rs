@@ -7,6 +7,7 @@ mod people;
 mod scale;
 pub(crate) mod site;
 mod tour;
+mod whole;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -10,7 +10,10 @@ use futures::TryStreamExt;
 use sqe_bench::tpch::{Scale, Table};
 use sqe_core::Session;
 
-use super::data::{CATALOG, SCHEMA};
+use super::{
+    data::{CATALOG, SCHEMA},
+    whole,
+};
 use crate::exit::UsageError;
 
 /// The record's name in the folder.
@@ -49,7 +52,7 @@ pub(super) async fn settle(
     };
     let scale =
         choose(known, asked, otherwise).map_err(|problem| UsageError(format!("{}: {problem}", folder.display())))?;
-    write(&file, scale).with_context(|| format!("cannot write {}", file.display()))?;
+    whole::write(&file, format!("{scale}\n").as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(scale)
 }
 
@@ -124,14 +127,6 @@ fn read(file: &Path) -> Result<Option<Scale>> {
     }
 }
 
-/// The record appears whole or not at all.
-fn write(file: &Path, scale: Scale) -> std::io::Result<()> {
-    let draft = file.with_extension(format!("{}.tmp", uuid::Uuid::new_v4()));
-    fs::write(&draft, format!("{scale}\n"))
-        .and_then(|()| fs::rename(&draft, file))
-        .inspect_err(|_| _ = fs::remove_file(&draft))
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -174,7 +169,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(FILE);
         assert_eq!(read(&file).unwrap(), None);
-        write(&file, scale(0.0123)).unwrap();
+        whole::write(&file, format!("{}\n", scale(0.0123)).as_bytes()).unwrap();
         assert_eq!(read(&file).unwrap(), Some(scale(0.0123)));
         fs::write(&file, "much").unwrap();
         assert!(read(&file).unwrap_err().is::<UsageError>());
