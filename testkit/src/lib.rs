@@ -6,6 +6,7 @@
 
 pub mod process;
 pub mod python;
+pub mod reference;
 pub mod trap;
 
 /// Whether this run must not skip anything.
@@ -26,6 +27,13 @@ pub fn required<T>(what: &str, found: Option<T>) -> anyhow::Result<Option<T>> {
         eprintln!("skipped: {what} is missing");
     }
     Ok(found)
+}
+
+/// How many cases of a property to try: `SQE_PROPERTY_CASES` of each thousand of `default`, at least one.
+#[must_use]
+pub fn property_cases(default: u32) -> u32 {
+    let share = std::env::var("SQE_PROPERTY_CASES").ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1000);
+    (default * share / 1000).max(1)
 }
 
 /// A TCP port of loopback that was free a moment ago. Prefer letting a server choose (`:0`) and asking it.

@@ -26,8 +26,8 @@ const DEEPEST: usize = 32;
 /// The metadata of an empty table at `location`, format version 2.
 ///
 /// # Errors
-/// `InvalidInput` for columns, partitioning or properties that make no table or one that cannot be loaded, `Unsupported` for types that the format
-/// cannot hold, `PermissionDenied` for properties that are the engine's own.
+/// `InvalidInput` for columns, partitioning or properties that make no table or one that cannot be loaded, `Unsupported`
+/// for types that the format cannot hold, `PermissionDenied` for properties that are the engine's own.
 pub fn new_table(new: &NewTable, location: &str) -> Result<TableMetadata> {
     if let Some(field) = new.schema.fields().iter().find(|field| nests_deeper(field.data_type(), DEEPEST)) {
         let name = field.name();

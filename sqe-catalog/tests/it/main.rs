@@ -13,6 +13,7 @@ mod credentials;
 mod governed;
 mod kit;
 mod memory;
+mod properties;
 mod pyiceberg;
 mod side_channels;
 mod sql;

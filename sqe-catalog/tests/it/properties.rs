@@ -4,7 +4,7 @@
 //! - **P2 non-interference**: changing what the person may not see changes nothing the person can observe, be it rows,
 //!   errors, plans or measured numbers of rows.
 //!
-//! The same over tables in memory, and P3, are in `sqe-core`. The reference interprets policies on its own, row by row.
+//! The same over tables in memory, and P3, are in `sqe-core`. The reference is that of the test kit.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,6 +27,7 @@ use sqe_core::{
     policy::Restrictions,
     predicate::{CompareOp, Mask, RowPredicate, Value},
 };
+use sqe_testkit::reference::{Got, is_true};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -34,12 +35,9 @@ use crate::{
     world::{rows, session, timeless},
 };
 
-/// How many cases of a property to try: `SQE_PROPERTY_CASES` of each thousand that are asked for by default.
-#[expect(clippy::disallowed_methods, reason = "the number of cases is the caller's choice")]
 fn cases(default: u32) -> Config {
-    let share = std::env::var("SQE_PROPERTY_CASES").ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1000);
     Config {
-        cases: (default * share / 1000).max(1),
+        cases: sqe_testkit::property_cases(default),
         failure_persistence: None,
         max_shrink_iters: 100,
         ..Config::default()
@@ -79,6 +77,22 @@ fn row() -> impl Strategy<Value = Row> {
         x,
         y,
     })
+}
+
+impl Row {
+    fn column(&self, id: FieldId) -> Got {
+        match id.0 {
+            1 => Some(self.k).into(),
+            2 => self.n.into(),
+            3 => self.seg.as_deref().into(),
+            4 => self.x.into(),
+            _ => self.y.as_deref().into(),
+        }
+    }
+
+    fn is_visible(&self, held: &Restrictions) -> bool {
+        held.filter.as_ref().is_none_or(|filter| is_true(filter, &|id| self.column(id)))
+    }
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {
@@ -132,6 +146,7 @@ fn predicate() -> impl Strategy<Value = RowPredicate> {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 1..3).prop_map(RowPredicate::And),
             proptest::collection::vec(inner.clone(), 1..3).prop_map(RowPredicate::Or),
+            inner.clone().prop_map(|inner| RowPredicate::Coalesce(Box::new(inner), Value::Boolean(true))),
             inner.prop_map(|inner| RowPredicate::Not(Box::new(inner))),
         ]
     })
@@ -156,92 +171,6 @@ fn restrictions() -> impl Strategy<Value = Restrictions> {
             held
         },
     )
-}
-
-/// A value of the reference interpreter.
-#[derive(Debug, Clone, PartialEq)]
-enum Got {
-    Null,
-    Bool(bool),
-    Number(i64),
-    Text(String),
-}
-
-fn interpret(predicate: &RowPredicate, row: &Row) -> Got {
-    let truth = |predicate: &RowPredicate| match interpret(predicate, row) {
-        Got::Bool(value) => Some(value),
-        _ => None,
-    };
-    let of_bool = |value: Option<bool>| value.map_or(Got::Null, Got::Bool);
-    match predicate {
-        RowPredicate::Column(FieldId(id)) => match id {
-            1 => Got::Number(row.k),
-            2 => row.n.map_or(Got::Null, Got::Number),
-            3 => row.seg.clone().map_or(Got::Null, Got::Text),
-            4 => row.x.map_or(Got::Null, Got::Number),
-            _ => row.y.clone().map_or(Got::Null, Got::Text),
-        },
-        RowPredicate::Literal(value) => constant(value),
-        RowPredicate::Compare { op, left, right } => {
-            let ordering = match (interpret(left, row), interpret(right, row)) {
-                (Got::Number(left), Got::Number(right)) => left.cmp(&right),
-                (Got::Text(left), Got::Text(right)) => left.cmp(&right),
-                _ => return Got::Null,
-            };
-            Got::Bool(match op {
-                CompareOp::Eq => ordering.is_eq(),
-                CompareOp::NotEq => ordering.is_ne(),
-                CompareOp::Lt => ordering.is_lt(),
-                CompareOp::LtEq => ordering.is_le(),
-                CompareOp::Gt => ordering.is_gt(),
-                CompareOp::GtEq => ordering.is_ge(),
-            })
-        }
-        RowPredicate::And(parts) => {
-            let all: Vec<_> = parts.iter().map(truth).collect();
-            let unknown = all.contains(&None);
-            of_bool(if all.contains(&Some(false)) { Some(false) } else { (!unknown).then_some(true) })
-        }
-        RowPredicate::Or(parts) => {
-            let all: Vec<_> = parts.iter().map(truth).collect();
-            let unknown = all.contains(&None);
-            of_bool(if all.contains(&Some(true)) { Some(true) } else { (!unknown).then_some(false) })
-        }
-        RowPredicate::Not(inner) => of_bool(truth(inner).map(|value| !value)),
-        RowPredicate::IsNull(inner) => Got::Bool(interpret(inner, row) == Got::Null),
-        RowPredicate::Like { value, pattern } => match interpret(value, row) {
-            Got::Text(text) => Got::Bool(like(&text.chars().collect::<Vec<_>>(), &pattern.chars().collect::<Vec<_>>())),
-            _ => Got::Null,
-        },
-        RowPredicate::In { value, list } => match interpret(value, row) {
-            Got::Null => Got::Null,
-            value => Got::Bool(list.iter().any(|item| constant(item) == value)),
-        },
-        other => panic!("the reference does not know {other:?}"),
-    }
-}
-
-fn constant(value: &Value) -> Got {
-    match value {
-        Value::Boolean(value) => Got::Bool(*value),
-        Value::Integer(value) => Got::Number(*value),
-        Value::Text(value) => Got::Text(value.clone()),
-        _ => Got::Null,
-    }
-}
-
-fn like(text: &[char], pattern: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['%', rest @ ..] => (0..=text.len()).any(|skip| like(&text[skip..], rest)),
-        ['\\', literal, rest @ ..] => text.first() == Some(literal) && like(&text[1..], rest),
-        ['_', rest @ ..] => !text.is_empty() && like(&text[1..], rest),
-        [literal, rest @ ..] => text.first() == Some(literal) && like(&text[1..], rest),
-    }
-}
-
-fn is_visible(held: &Restrictions, row: &Row) -> bool {
-    held.filter.as_ref().is_none_or(|filter| interpret(filter, row) == Got::Bool(true))
 }
 
 /// What the person may see of a row that is there: masked values, and nothing in hidden columns.
@@ -271,8 +200,8 @@ fn masked(held: &Restrictions, row: &Row) -> Row {
 
 /// The same files to the person: hidden rows and hidden values replaced, each by another that stays hidden.
 fn disguised(held: &Restrictions, row: &Row, other: &Row, salt: i64) -> Row {
-    if !is_visible(held, row) {
-        return if is_visible(held, other) { row.clone() } else { other.clone() };
+    if !row.is_visible(held) {
+        return if other.is_visible(held) { row.clone() } else { other.clone() };
     }
     let read_by_filter = held.filter.as_ref().map(RowPredicate::columns).unwrap_or_default();
     let blank = |id: FieldId| {
@@ -472,7 +401,7 @@ fn check(default: u32, property: impl AsyncFn(&[Site; 2], Case) -> Result<(), Te
 #[test]
 fn p1_answers_equal_those_of_a_copy_that_holds_what_may_be_seen() {
     check(100, async |[governed, copy], case| {
-        let visible = case.rows.iter().filter(|row| is_visible(&case.held, row));
+        let visible = case.rows.iter().filter(|row| row.is_visible(&case.held));
         let visible: Vec<Row> = visible.map(|row| masked(&case.held, row)).collect();
         governed.fill(&case.rows, case.layout, Decision::permit_with(case.held.clone())).await;
         copy.fill(&visible, case.layout, Decision::permit()).await;
@@ -496,7 +425,7 @@ fn p2_what_may_not_be_seen_changes_nothing() {
         let pairs = case.rows.iter().zip(&case.others);
         let others: Vec<Row> = pairs.map(|(row, other)| disguised(&case.held, row, other, case.salt)).collect();
         let seen = |rows: &[Row]| -> Vec<Row> {
-            rows.iter().filter(|row| is_visible(&case.held, row)).map(|row| masked(&case.held, row)).collect()
+            rows.iter().filter(|row| row.is_visible(&case.held)).map(|row| masked(&case.held, row)).collect()
         };
         prop_assert_eq!(seen(&case.rows), seen(&others));
         let decision = Decision::permit_with(case.held.clone());

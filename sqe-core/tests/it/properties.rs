@@ -4,7 +4,7 @@
 //! - **P2 non-interference**: changing what the person may not see changes nothing the person can observe.
 //! - **P3 spy**: a function that records its arguments records visible rows only.
 //!
-//! The reference here interprets policies on its own, row by row; it shares no code with the engine.
+//! The reference of the test kit interprets policies on its own, row by row; it shares no code with the engine.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -24,15 +24,13 @@ use sqe_core::{
     policy::Restrictions,
     predicate::{CompareOp, Mask, RowPredicate, Value},
 };
+use sqe_testkit::reference::{Got, is_true};
 
 use crate::people::{World, world_with};
 
-/// How many cases of a property to try: `SQE_PROPERTY_CASES` of each thousand that are asked for by default.
-#[expect(clippy::disallowed_methods, reason = "how long to look is the runner's choice")]
 fn cases(default: u32) -> Config {
-    let share = std::env::var("SQE_PROPERTY_CASES").ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1000);
     Config {
-        cases: (default * share / 1000).max(1),
+        cases: sqe_testkit::property_cases(default),
         failure_persistence: None,
         max_shrink_iters: 200,
         ..Config::default()
@@ -62,6 +60,22 @@ fn row() -> impl Strategy<Value = Row> {
         x,
         y: y.map(Into::into),
     })
+}
+
+impl Row {
+    fn column(&self, id: FieldId) -> Got {
+        match id.0 {
+            1 => Some(self.k).into(),
+            2 => self.n.into(),
+            3 => self.s.as_deref().into(),
+            4 => self.x.into(),
+            _ => self.y.as_deref().into(),
+        }
+    }
+
+    fn is_visible(&self, held: &Restrictions) -> bool {
+        held.filter.as_ref().is_none_or(|filter| is_true(filter, &|id| self.column(id)))
+    }
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {
@@ -151,108 +165,8 @@ fn restrictions() -> impl Strategy<Value = Restrictions> {
         })
 }
 
-/// A value of the reference interpreter.
-#[derive(Debug, Clone, PartialEq)]
-enum Got {
-    Null,
-    Bool(bool),
-    Number(i64),
-    Text(String),
-}
-
-fn interpret(predicate: &RowPredicate, row: &Row) -> Got {
-    let truth = |predicate: &RowPredicate| match interpret(predicate, row) {
-        Got::Bool(value) => Some(value),
-        _ => None,
-    };
-    let of_bool = |value: Option<bool>| value.map_or(Got::Null, Got::Bool);
-    match predicate {
-        RowPredicate::Column(FieldId(id)) => match id {
-            1 => Got::Number(row.k),
-            2 => row.n.map_or(Got::Null, Got::Number),
-            3 => row.s.clone().map_or(Got::Null, Got::Text),
-            4 => row.x.map_or(Got::Null, Got::Number),
-            _ => row.y.clone().map_or(Got::Null, Got::Text),
-        },
-        RowPredicate::Literal(value) => constant(value),
-        RowPredicate::Compare { op, left, right } => {
-            let ordering = match (interpret(left, row), interpret(right, row)) {
-                (Got::Number(left), Got::Number(right)) => left.cmp(&right),
-                (Got::Text(left), Got::Text(right)) => left.cmp(&right),
-                _ => return Got::Null,
-            };
-            Got::Bool(match op {
-                CompareOp::Eq => ordering.is_eq(),
-                CompareOp::NotEq => ordering.is_ne(),
-                CompareOp::Lt => ordering.is_lt(),
-                CompareOp::LtEq => ordering.is_le(),
-                CompareOp::Gt => ordering.is_gt(),
-                CompareOp::GtEq => ordering.is_ge(),
-            })
-        }
-        RowPredicate::And(parts) => {
-            let all: Vec<_> = parts.iter().map(truth).collect();
-            of_bool(if all.contains(&Some(false)) {
-                Some(false)
-            } else {
-                all.into_iter().collect::<Option<Vec<_>>>().map(|_| true)
-            })
-        }
-        RowPredicate::Or(parts) => {
-            let all: Vec<_> = parts.iter().map(truth).collect();
-            of_bool(if all.contains(&Some(true)) {
-                Some(true)
-            } else {
-                all.into_iter().collect::<Option<Vec<_>>>().map(|_| false)
-            })
-        }
-        RowPredicate::Not(inner) => of_bool(truth(inner).map(|value| !value)),
-        RowPredicate::IsNull(inner) => Got::Bool(interpret(inner, row) == Got::Null),
-        RowPredicate::Like { value, pattern } => match interpret(value, row) {
-            Got::Text(text) => Got::Bool(like(&text.chars().collect::<Vec<_>>(), &pattern.chars().collect::<Vec<_>>())),
-            _ => Got::Null,
-        },
-        RowPredicate::In { value, list } => match interpret(value, row) {
-            Got::Null => Got::Null,
-            value => Got::Bool(list.iter().any(|item| constant(item) == value)),
-        },
-        RowPredicate::If { condition, then, otherwise } => {
-            if truth(condition) == Some(true) {
-                interpret(then, row)
-            } else {
-                interpret(otherwise, row)
-            }
-        }
-        RowPredicate::Coalesce(inner, value) => match interpret(inner, row) {
-            Got::Null => constant(value),
-            got => got,
-        },
-        other => panic!("the reference does not know {other:?}"),
-    }
-}
-
-fn constant(value: &Value) -> Got {
-    match value {
-        Value::Boolean(value) => Got::Bool(*value),
-        Value::Integer(value) => Got::Number(*value),
-        Value::Text(value) => Got::Text(value.clone()),
-        _ => Got::Null,
-    }
-}
-
-fn like(text: &[char], pattern: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['%', rest @ ..] => (0..=text.len()).any(|skip| like(&text[skip..], rest)),
-        ['\\', literal, rest @ ..] => text.first() == Some(literal) && like(&text[1..], rest),
-        ['_', rest @ ..] => !text.is_empty() && like(&text[1..], rest),
-        [literal, rest @ ..] => text.first() == Some(literal) && like(&text[1..], rest),
-    }
-}
-
 fn visible(held: &Restrictions, rows: &[Row]) -> Vec<Row> {
-    let passes = |row: &&Row| held.filter.as_ref().is_none_or(|filter| interpret(filter, row) == Got::Bool(true));
-    rows.iter().filter(passes).cloned().collect()
+    rows.iter().filter(|row| row.is_visible(held)).cloned().collect()
 }
 
 /// The copy that a person may see: rows that pass, with masked values and empty hidden columns.
