@@ -9,9 +9,8 @@ use std::{
 
 use datafusion::{
     catalog::MemoryCatalogProviderList,
-    execution::FunctionRegistry,
     execution::{
-        SessionStateBuilder,
+        FunctionRegistry, SessionStateBuilder,
         memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
@@ -37,7 +36,8 @@ pub struct Limits {
     pub concurrent: usize,
     /// Statements of one person that may run at once.
     pub concurrent_per_person: usize,
-    /// How long a statement may wait for its turn before it is refused.
+    /// How long a statement may wait for its turn before it is refused: to be planned (four at once a core of
+    /// the machine, of which one person gets a quarter), and to run.
     pub queue: Duration,
     /// How long a statement may take from the start of planning to its last row.
     pub deadline: Duration,

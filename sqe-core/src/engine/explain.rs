@@ -2,7 +2,7 @@
 //!
 //! Below a security barrier stand the policy's filter, masks, file names and row counts of what is hidden; the plan that
 //! is shown ends at the barrier. Borders and bytes of batches above it follow what was held back, so a plan with a
-//! barrier is shown with rows and times only.
+//! barrier is shown with rows and times only, and with times only where operators learn while they run what to prune.
 
 use std::{fmt, sync::Arc};
 

@@ -12,6 +12,9 @@
 //! | `run` | scheduler → stream, with deadline and cancellation | workers |
 //! | `trail` | a durable intent before the first byte, the effect before the end | audit sink |
 //!
+//! What a person may ask for at all is bounded first: `ignored` refuses what the planner would leave out, `shape` what is
+//! larger than it looks, and `bounded` functions whose answers explode.
+//!
 //! `write` and `explain` are the ways of statements that do not simply return rows; `listing` answers what a
 //! person may see at all.
 

@@ -36,6 +36,7 @@ use super::{
 /// }
 /// ```
 ///
+/// To make one of the two does not compile:
 ///
 /// ```compile_fail,E0624
 /// use std::sync::Arc;
