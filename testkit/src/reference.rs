@@ -92,6 +92,15 @@ pub fn interpret(predicate: &RowPredicate, column: &dyn Fn(FieldId) -> Got) -> G
     }
 }
 
+/// Each division of `sql`, written `10 / (…)`, as a query over all rows of `t`.
+///
+/// Which of several conditions an engine looks at first is not promised, so a statement may fail wherever one of these
+/// does, whatever its other conditions leave. Where none does, nothing that is visible makes it fail.
+pub fn divisions(sql: &str) -> impl Iterator<Item = String> {
+    let divisors = sql.split("10 / (").skip(1).filter_map(|rest| rest.split_once(')'));
+    divisors.map(|(divisor, _)| format!("SELECT 10 / ({divisor}) FROM t"))
+}
+
 fn constant(value: &Value) -> Got {
     match value {
         Value::Boolean(value) => Got::Bool(*value),
@@ -129,6 +138,13 @@ mod tests {
         for (text, pattern) in [("abc", "%b"), ("abc", "a\\_c"), ("", "_"), ("ab", "_"), ("a", "")] {
             assert!(!of(text, pattern), "{text} LIKE {pattern}");
         }
+    }
+
+    #[test]
+    fn every_division_is_found() {
+        let found: Vec<_> = divisions("SELECT 10 / (n - -1) FROM t WHERE k > 3 AND 10 / (t.x - 2) > 1").collect();
+        assert_eq!(found, ["SELECT 10 / (n - -1) FROM t", "SELECT 10 / (t.x - 2) FROM t"]);
+        assert_eq!(divisions("SELECT n + (1) FROM t").count(), 0);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use sqe_core::{
     policy::Restrictions,
     predicate::{CompareOp, Mask, RowPredicate, Value},
 };
-use sqe_testkit::reference::{Got, is_true};
+use sqe_testkit::reference::{Got, divisions, is_true};
 
 use crate::people::{World, world_with};
 
@@ -309,10 +309,13 @@ proptest! {
         let copy = world_of(&masked(&case.held, &case.rows), Decision::permit(), &case.config);
         match (answer(&governed, &case.sql), answer(&copy, &case.sql)) {
             (Ok(got), Ok(expected)) => prop_assert_eq!(got, expected, "{}", case.sql),
-            // Which of several conjuncts meets a failing visible row first is not promised; that only visible rows can
-            // make a statement fail is.
+            // Which of several conditions meets a failing visible row first is not promised, and not the same for tables
+            // with a policy and without; that only visible rows can make a statement fail is.
             (_, Err(_)) => {}
-            (Err(error), Ok(_)) => prop_assert!(false, "{} failed on what cannot be seen: {:?}", case.sql, error),
+            (Err(error), Ok(_)) => {
+                let fails = divisions(&case.sql).any(|division| answer(&copy, &division).is_err());
+                prop_assert!(fails, "{} failed on what cannot be seen: {:?}", case.sql, error);
+            }
         }
     }
 }
