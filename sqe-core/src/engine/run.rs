@@ -29,7 +29,7 @@ use super::{
 use crate::{
     Error, ErrorKind, QueryId, Result,
     audit::Outcome,
-    govern::{Authorized, conform},
+    govern::{Authorized, compact, conform},
     scheduler::Job,
 };
 
@@ -105,6 +105,8 @@ impl Stop {
 /// A statement whose intent is in the trail and whose effect is not.
 struct Running {
     input: SendableRecordBatchStream,
+    /// Whether its batches may share memory with rows that policy holds back.
+    restricted: bool,
     stop: Stop,
     ledger: Option<Ledger>,
 }
@@ -150,9 +152,13 @@ impl Drop for Ledger {
             return;
         }
         let (case, rows, bytes) = (self.case.clone(), self.rows, self.bytes);
+        let outcome = match std::thread::panicking() {
+            true => Outcome::failed(ErrorKind::Internal),
+            false => Outcome::Cancelled,
+        };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                runtime.spawn(async move { case.conclude(Outcome::Cancelled, rows, bytes).await });
+                runtime.spawn(async move { case.conclude(outcome, rows, bytes).await });
             }
             // Without a runtime the intent stays open, and the next start closes it as interrupted.
             Err(_) => tracing::warn!(query = %case.query, "a statement was dropped outside of its runtime"),
@@ -172,6 +178,7 @@ pub(super) async fn run(planned: Planned) -> Result<QueryStream> {
     };
     let stop = Stop::new(&session, started);
     let ledger = Ledger::open(case, slot).await?;
+    let restricted = matches!(&work, Work::Rows(rows) if rows.restricted);
     let (input, ledger) = match work {
         Work::Rows(rows) => match start(&session, query, *rows).await {
             Ok(input) => (driven(input), ledger),
@@ -194,7 +201,7 @@ pub(super) async fn run(planned: Planned) -> Result<QueryStream> {
             return finished(query, count_batch(0)?);
         }
     };
-    let running = Running { input, stop, ledger: Some(ledger) };
+    let running = Running { input, restricted, stop, ledger: Some(ledger) };
     Ok(QueryStream { schema, query, state: State::Running(Box::new(running)) })
 }
 
@@ -223,7 +230,8 @@ pub(super) async fn concluded(ledger: Ledger, error: Error) -> Error {
 /// The answer of a change that was made, and whose effect is durable.
 fn finished(query: QueryId, batch: RecordBatch) -> Result<QueryStream> {
     let schema = batch.schema();
-    let ready = State::Running(Box::new(Running { input: once(batch), stop: Stop::never(), ledger: None }));
+    let ready =
+        State::Running(Box::new(Running { input: once(batch), restricted: false, stop: Stop::never(), ledger: None }));
     Ok(QueryStream { schema, query, state: ready })
 }
 
@@ -313,7 +321,7 @@ impl Stream for QueryStream {
                     }
                     match ready!(running.input.poll_next_unpin(cx)) {
                         Some(Ok(batch)) if batch.num_rows() == 0 => {}
-                        Some(Ok(batch)) => match conform(&batch, &schema) {
+                        Some(Ok(batch)) => match leaving(&batch, &schema, running.restricted) {
                             Ok(batch) => {
                                 if let Some(ledger) = &mut running.ledger {
                                     ledger.rows += batch.num_rows() as u64;
@@ -321,7 +329,7 @@ impl Stream for QueryStream {
                                 }
                                 return Poll::Ready(Some(Ok(batch)));
                             }
-                            Err(error) => self.conclude(Some(error.into())),
+                            Err(error) => self.conclude(Some(error)),
                         },
                         Some(Err(error)) => self.conclude(Some(error.into())),
                         None => self.conclude(None),
@@ -330,6 +338,12 @@ impl Stream for QueryStream {
             }
         }
     }
+}
+
+/// A batch as a person gets it: with the announced columns, and nothing of others behind them.
+fn leaving(batch: &RecordBatch, schema: &SchemaRef, restricted: bool) -> Result<RecordBatch> {
+    let batch = conform(batch, schema)?;
+    if restricted { compact(&batch) } else { Ok(batch) }
 }
 
 /// A plan around an authorised one, made by the engine itself; it is authorised because its input is.

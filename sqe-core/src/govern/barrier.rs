@@ -253,11 +253,17 @@ impl ExecutionPlan for SecurityBarrierExec {
             })
             .collect();
         let passed = Arc::new(self.input.schema().project(&passing)?);
+        let mut coalescer = BatchCoalescer::new(passed, batch_size);
+        if self.policy.filter.is_none() {
+            // No rows are hidden, so that their batches can pass as they are.
+            coalescer.set_biggest_coalesce_batch_size(Some(batch_size / 2));
+        }
         Ok(Box::pin(BarrierStream {
             policy: self.policy.clone(),
             predicates: self.predicates.iter().filter(|predicate| !learns(predicate)).map(Arc::clone).collect(),
             passing,
-            coalescer: BatchCoalescer::new(passed, batch_size).with_biggest_coalesce_batch_size(Some(batch_size / 2)),
+            coalescer,
+            batch_size,
             counted: 0,
             input: Some(input),
             metrics: BaselineMetrics::new(&self.metrics, partition),
@@ -329,7 +335,9 @@ struct BarrierStream {
     predicates: Vec<Arc<dyn PhysicalExpr>>,
     /// Positions in the scan's output of the columns that visible ones are made of, in visible order.
     passing: Vec<usize>,
+    /// Makes batches of one size, which would otherwise count the hidden rows between the visible ones.
     coalescer: BatchCoalescer,
+    batch_size: usize,
     /// Rows that passed, if no column does.
     counted: usize,
     input: Option<SendableRecordBatchStream>,
@@ -381,8 +389,12 @@ impl BarrierStream {
 
     fn next(&mut self) -> DataFusionResult<Option<RecordBatch>> {
         if self.passing.is_empty() {
-            let rows = std::mem::take(&mut self.counted);
-            return if rows == 0 { Ok(None) } else { self.show(&[], rows).map(Some) };
+            let rows = self.counted.min(self.batch_size);
+            if rows == 0 || (rows < self.batch_size && self.input.is_some()) {
+                return Ok(None);
+            }
+            self.counted -= rows;
+            return self.show(&[], rows).map(Some);
         }
         match self.coalescer.next_completed_batch() {
             Some(batch) => self.show(batch.columns(), batch.num_rows()).map(Some),

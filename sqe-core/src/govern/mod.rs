@@ -6,6 +6,7 @@
 
 mod barrier;
 mod codec;
+mod compact;
 mod constant;
 mod grant;
 mod granted;
@@ -25,6 +26,7 @@ pub use grant::{Authorized, ScanGrant, WriteGrant};
 pub use granted::GrantedScanExec;
 pub use lower::{FIELD_ID_KEY, field_id};
 
+pub(crate) use compact::compact;
 pub(crate) use constant::ConstantTable;
 pub(crate) use plain::{conform, plain};
 pub(crate) use table::{GovernedTable, governed, visible_schema};

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::{
+    array::{ArrayRef, DictionaryArray, Int64Array, StringViewArray},
+    datatypes::{DataType, Int32Type},
+    ipc::writer::StreamWriter,
+    record_batch::RecordBatch,
+};
 use datafusion::{
     logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf},
     prelude::SessionConfig,
@@ -14,7 +19,7 @@ use sqe_core::{
     predicate::{Mask, RowPredicate, Value},
 };
 
-use crate::people::{PHONE, analyst, building, restricted, world, world_with};
+use crate::people::{PHONE, World, analyst, building, restricted, world, world_with};
 
 /// Each of these fails on some hidden row or raw value and on no visible one.
 #[rstest]
@@ -52,6 +57,63 @@ async fn errors_do_not_tell_about_hidden_rows(#[case] sql: &str) {
         other.rows("alice", sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
     assert!(world.rows("root", sql).await.is_err(), "the control must fail, or the test shows nothing: {sql}");
+}
+
+/// A table of `rows` rows of which every third is building, in one batch; texts are long enough to be kept by view.
+fn put_views(world: &World, rows: usize) {
+    let shown = |row: usize| row.is_multiple_of(3);
+    let segments: StringViewArray = (0..rows).map(|row| Some(if shown(row) { "BUILDING" } else { "AUTO" })).collect();
+    let text = |row| if shown(row) { "a text that may be seen" } else { "a text that is hidden" };
+    let texts: StringViewArray = (0..rows).map(|row| Some(text(row))).collect();
+    let words: DictionaryArray<Int32Type> = (0..rows).map(text).collect();
+    let batch = RecordBatch::try_from_iter([
+        ("id", Arc::new(Int64Array::from_iter_values(0..rows as i64)) as ArrayRef),
+        ("text", Arc::new(texts)),
+        ("segment", Arc::new(segments)),
+        ("words", Arc::new(words)),
+    ]);
+    world.lake.put("app", "views", batch.unwrap());
+}
+
+/// Arrays share memory: a batch that is sent as it is would take the values of hidden rows along.
+#[rstest]
+#[case("SELECT text FROM views")]
+#[case("SELECT words FROM views")]
+#[case("SELECT * FROM views ORDER BY id LIMIT 2")]
+#[case("SELECT text, words FROM views WHERE id > 0 AND text LIKE 'a%'")]
+#[case("SELECT named_struct('t', text), make_array(text) FROM views")]
+#[case("SELECT min(text), max(words) FROM views")]
+#[case("SELECT substr(text, 1, 22) FROM views")]
+#[tokio::test]
+async fn no_memory_of_hidden_rows_leaves_with_those_that_may_be_seen(#[case] sql: &str) {
+    let sent = async |decision: Decision| {
+        let world = world();
+        put_views(&world, 30);
+        world.rules.select("alice", "views", decision);
+        let batches = world.session("alice").await.query(sql).await.unwrap().collect().await.unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        String::from_utf8_lossy(&writer.into_inner().unwrap()).into_owned()
+    };
+    let seen = sent(restricted(|held| held.filter = Some(building()))).await;
+    assert!(!seen.contains("is hidden"));
+    assert!(seen.contains("a text that may be see"));
+    assert!(sent(Decision::permit()).await.contains("is hidden") || sql.contains("LIMIT") || sql.contains("min("));
+}
+
+/// The rows of each batch tell nothing: all batches but a partition's last are full.
+#[rstest]
+#[case("SELECT id FROM views")]
+#[case("SELECT 1 FROM views")]
+#[case("SELECT text, words FROM views WHERE id >= 0")]
+#[tokio::test]
+async fn batches_do_not_count_the_hidden_rows_between_visible_ones(#[case] sql: &str) {
+    let config = SessionConfig::new().with_batch_size(8).with_target_partitions(1);
+    let world = world_with(|builder| builder.session_config(config));
+    put_views(&world, 100);
+    world.rules.select("alice", "views", restricted(|held| held.filter = Some(building())));
+    let batches = world.session("alice").await.query(sql).await.unwrap().collect().await.unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [8, 8, 8, 8, 2], "{sql}");
 }
 
 #[tokio::test]
