@@ -4,32 +4,32 @@
 //! double, columns of columns multiply. What planners would do with it cannot be interrupted, so it is measured first,
 //! in time that is linear in the text.
 
-use std::{collections::HashMap, ops::ControlFlow, rc::Rc};
+use std::{collections::HashMap, rc::Rc};
 
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
     error::Result as DataFusionResult,
     logical_expr::{Expr, LogicalPlan},
-    sql::{
-        parser::Statement as Parsed,
-        sqlparser::{
-            ast::{Query, TableFactor, Visit, Visitor},
-            keywords::Keyword,
-            tokenizer::Token,
-        },
-    },
+    sql::sqlparser::{keywords::Keyword, tokenizer::Token},
 };
 
 use crate::{Error, Result};
 
+mod meter;
+mod relations;
+mod weigh;
+
+pub(super) use meter::MeteredDialect;
+pub(super) use relations::check_relations;
+
 /// Operators, one inside of the other, in the text of an expression.
 pub(super) const HEIGHT: usize = 500;
+/// Brackets that are open at the same time. The parser allows fewer in expressions, and any number in types.
+const BRACKETS: usize = 200;
+/// In how many ways brackets before queries can be shared out between queries and joins; the parser tries them all.
+const WAYS: usize = 256;
 /// `*` and `t.*` in all select lists together.
 const WILDCARDS: usize = 1_000;
-/// Tables, subqueries and table functions that a statement names, each as often as it names it.
-const RELATIONS: usize = 500;
-/// The same, once every common table expression is written out wherever it is named.
-const EXPANDED: u64 = 5_000;
 /// Nodes of a plan, a common table expression counted as often as it is used.
 const NODES: u64 = 20_000;
 /// Parts of an expression in which every column is replaced by what it was computed from, as optimizers do.
@@ -47,8 +47,12 @@ struct Level {
     case: bool,
     /// Operators of the expression that is being read.
     links: usize,
-    /// Set operations of the query that is being read.
+    /// Set operations and other steps of the query that is being read.
     unions: usize,
+    /// Angle brackets of the type that is being read.
+    angles: usize,
+    /// Ways to read the brackets before the query that is being read; 0 and 1 are the same.
+    ways: usize,
 }
 
 /// The levels that are open, from the outermost, of which there is always one. How high they stand on one another is kept
@@ -57,22 +61,27 @@ struct Levels {
     outer: Vec<Level>,
     top: Level,
     height: usize,
+    brackets: usize,
+    ways: usize,
 }
 
 impl Levels {
     fn new() -> Self {
-        Self { outer: Vec::new(), top: Level::default(), height: 0 }
+        Self { outer: Vec::new(), top: Level::default(), height: 0, brackets: 0, ways: 1 }
     }
 
     fn open(&mut self, case: bool) {
         self.outer.push(std::mem::replace(&mut self.top, Level { case, ..Level::default() }));
+        self.brackets += usize::from(!case);
     }
 
     /// Closes the innermost level; the outermost stays. Says whether it was a `CASE`.
     fn close(&mut self) -> bool {
         let Some(around) = self.outer.pop() else { return false };
         let closed = std::mem::replace(&mut self.top, around);
-        self.height -= closed.links + closed.unions;
+        self.height -= closed.links + closed.unions + closed.angles;
+        self.brackets -= usize::from(!closed.case);
+        self.ways /= closed.ways.max(1);
         closed.case
     }
 
@@ -86,26 +95,55 @@ impl Levels {
         self.height += 1;
     }
 
+    /// Types in angle brackets nest across commas.
+    fn angle(&mut self, token: &Token, before: Option<Keyword>) {
+        let (opened, closed) = match token {
+            Token::Lt if matches!(before, Some(Keyword::ARRAY | Keyword::MAP | Keyword::STRUCT)) => (1, 0),
+            Token::Gt => (0, 1),
+            Token::ShiftRight => (0, 2),
+            _ => return,
+        };
+        let closed = self.top.angles.min(closed);
+        self.top.angles = self.top.angles + opened - closed;
+        self.height = self.height + opened - closed;
+    }
+
+    /// A query begins behind `brackets` that only enclose it.
+    fn query(&mut self, brackets: usize) {
+        if brackets > 1 {
+            self.top.ways = brackets;
+            self.ways = self.ways.saturating_mul(brackets);
+        }
+    }
+
     /// Another expression begins on the same level.
     fn turn(&mut self) {
         self.height -= std::mem::take(&mut self.top.links);
     }
 }
 
-/// Refuses text that nests deeper, once parsed, than a stack is tall. The parser limits brackets by itself; operators
-/// need none.
+/// Refuses text that nests deeper, once parsed, than a stack is tall. The parser limits the brackets of expressions by
+/// itself, but not those of types; operators need none.
 ///
 /// # Errors
-/// `InvalidInput` for more than `limit` operators inside of one another.
+/// `InvalidInput` for more than `limit` operators or [`BRACKETS`] inside of one another.
 pub(super) fn check_text(tokens: &[Token], limit: usize) -> Result<()> {
     let mut levels = Levels::new();
     let mut wildcards = 0;
     // Whether the last token asks for an operand: then a word is a name, whatever else it could mean.
     let mut wants_operand = false;
     let mut begins_item = true;
+    let mut before = None;
+    // Opening brackets directly before the token.
+    let mut run = 0;
+    let mut names_types = false;
     for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
         let word = keyword(token);
         let mut link = false;
+        if matches!(word, Some(Keyword::SELECT | Keyword::FROM | Keyword::WITH | Keyword::INSERT)) {
+            levels.query(run);
+        }
+        names_types |= matches!(token, Token::Word(word) if starts_arrow(&word.value));
         match (token, word) {
             (Token::LBracket, _) => {
                 // Subscripts and types of types are chains, too.
@@ -120,6 +158,11 @@ pub(super) fn check_text(tokens: &[Token], limit: usize) -> Result<()> {
             (_, Some(Keyword::END)) if levels.top.case && !wants_operand => drop(levels.close()),
             // Always: some operators stand behind their operand.
             (_, Some(Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS)) => levels.union(),
+            // So do the steps of a pipe, and commas do not end any of these.
+            (Token::VerticalBarRightAngleBracket, _)
+            | (_, Some(Keyword::PIVOT | Keyword::UNPIVOT | Keyword::EXPLAIN)) => levels.union(),
+            // The one prefix that the parser does not count. It can be a name, too: then what follows is no operand.
+            (_, Some(Keyword::INTERVAL)) => levels.link(),
             (_, Some(Keyword::SELECT | Keyword::WHERE | Keyword::HAVING | Keyword::ON | Keyword::JOIN))
                 if !wants_operand =>
             {
@@ -131,6 +174,7 @@ pub(super) fn check_text(tokens: &[Token], limit: usize) -> Result<()> {
             (Token::Mul, _) if begins_item => wildcards += 1,
             _ if is_link(token, word) => {
                 levels.link();
+                levels.angle(token, before);
                 link = true;
             }
             _ => {}
@@ -138,14 +182,37 @@ pub(super) fn check_text(tokens: &[Token], limit: usize) -> Result<()> {
         if levels.height > limit {
             return Err(too_much(&format!("chains more than {limit} operators")));
         }
+        if levels.brackets > BRACKETS {
+            return Err(too_much(&format!("nests more than {BRACKETS} brackets")));
+        }
+        if levels.ways > WAYS {
+            return Err(too_much("nests too many queries in more brackets than they need"));
+        }
         if wildcards > WILDCARDS {
             return Err(too_much(&format!("has more than {WILDCARDS} wildcards")));
         }
         wants_operand = link;
         let starts = matches!(word, Some(Keyword::SELECT | Keyword::ALL | Keyword::DISTINCT));
         begins_item = starts || matches!(token, Token::Comma | Token::Period);
+        before = word;
+        run = if matches!(token, Token::LParen) { run + 1 } else { 0 };
+    }
+    if names_types && tokens.iter().any(is_deep_literal) {
+        return Err(too_much(&format!("names a type of more than {BRACKETS} parts")));
     }
     Ok(())
+}
+
+/// Whether a function may be one that takes the name of a type.
+fn starts_arrow(name: &str) -> bool {
+    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("arrow_"))
+}
+
+/// Whether a literal may hold the name of a type that nests too deep: such names are parsed, too, and escapes can stand
+/// for brackets.
+fn is_deep_literal(token: &Token) -> bool {
+    let is_text = !matches!(token, Token::Word(_) | Token::Whitespace(_)) && super::statement::is_literal(token);
+    is_text && token.to_string().matches(['(', '\\']).count() > BRACKETS
 }
 
 fn keyword(token: &Token) -> Option<Keyword> {
@@ -186,95 +253,31 @@ fn is_link(token: &Token, word: Option<Keyword>) -> bool {
         && !super::statement::is_literal(token)
 }
 
-/// Refuses a statement that names more relations than planners, which compare them all, can look at, or that uses what
-/// it names so often that it stands for more than anybody would write out.
-///
-/// # Errors
-/// `InvalidInput` for such a statement.
-pub(super) fn check_relations(statement: &Parsed) -> Result<()> {
-    match statement {
-        Parsed::Statement(ast) => {
-            let mut count = Relations::default();
-            if ast.visit(&mut count).is_break() || count.written > RELATIONS {
-                return Err(too_much(&format!("names more than {RELATIONS} tables")));
-            }
-            if count.outside > EXPANDED || count.largest > EXPANDED {
-                return Err(too_much("uses what it names again and again"));
-            }
-            Ok(())
-        }
-        Parsed::Explain(explain) => check_relations(&explain.statement),
-        _ => Ok(()),
-    }
-}
-
-/// Counts relations, and what each common table expression stands for once every name in it is replaced.
-#[derive(Default)]
-struct Relations {
-    written: usize,
-    /// What the queries stand for that are being read, from the outermost.
-    queries: Vec<u64>,
-    /// The bodies of common table expressions, by where they are.
-    bodies: HashMap<usize, String>,
-    /// What names stand for; of several expressions of one name the largest.
-    names: HashMap<String, u64>,
-    largest: u64,
-    outside: u64,
-}
-
-impl Visitor for Relations {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let name = super::statement::normal(&cte.alias.name);
-            self.bodies.insert(std::ptr::from_ref(cte.query.as_ref()).addr(), name);
-        }
-        self.queries.push(0);
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let stands_for = self.queries.pop().unwrap_or(0);
-        self.largest = self.largest.max(stands_for);
-        if let Some(name) = self.bodies.get(&std::ptr::from_ref(query).addr()) {
-            let known = self.names.entry(name.clone()).or_insert(0);
-            *known = stands_for.max(*known);
-        } else {
-            let around = self.queries.last_mut().unwrap_or(&mut self.outside);
-            *around = around.saturating_add(stands_for);
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        self.written += 1;
-        let name = match factor {
-            TableFactor::Table { name, .. } => match name.0.as_slice() {
-                [part] => part.as_ident().map(super::statement::normal),
-                _ => None,
-            },
-            _ => None,
-        };
-        let stands_for = name.and_then(|name| self.names.get(&name).copied()).unwrap_or(1).max(1);
-        let around = self.queries.last_mut().unwrap_or(&mut self.outside);
-        *around = around.saturating_add(stands_for);
-        if self.written > RELATIONS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
-/// How large an expression is: its parts, and how deep they nest.
+/// How large an expression is: its parts, as optimizers write them out, and how deep they nest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Size {
     parts: u64,
     depth: u64,
+    /// Parts that are looked at to find the type, or whether it may be null.
+    asked: u64,
+    /// Parts that are looked at to find both.
+    described: u64,
 }
 
 impl Size {
-    const ONE: Self = Self { parts: 1, depth: 1 };
+    const ONE: Self = Self { parts: 1, depth: 1, asked: 1, described: 1 };
 
     fn max(self, other: Self) -> Self {
-        Self { parts: self.parts.max(other.parts), depth: self.depth.max(other.depth) }
+        Self {
+            parts: self.parts.max(other.parts),
+            depth: self.depth.max(other.depth),
+            asked: self.asked.max(other.asked),
+            described: self.described.max(other.described),
+        }
+    }
+
+    fn is_too_much(self) -> bool {
+        self.parts > PARTS || self.depth > DEPTH || self.described > PARTS
     }
 }
 
@@ -334,7 +337,7 @@ impl Plans {
         if nodes > NODES {
             fault = Some("stands for too large a plan, since what it names is used again and again");
         }
-        if sizes.iter().any(|size| size.parts > PARTS || size.depth > DEPTH) {
+        if sizes.iter().any(|size| size.is_too_much()) {
             fault = Some("computes columns out of columns too often");
         }
         if let Some(fault) = fault {
@@ -357,12 +360,26 @@ fn size(expr: &Expr, inputs: &[Input<'_>]) -> DataFusionResult<Size> {
         return Ok(found.unwrap_or(Size::ONE));
     }
     let mut total = Size::ONE;
+    let mut copies = weigh::copies(expr, inputs).into_iter();
     expr.apply_children(|child| {
         let child = size(child, inputs)?;
-        total.parts = total.parts.saturating_add(child.parts);
+        total.parts = total.parts.saturating_add(child.parts.saturating_mul(copies.next().unwrap_or(1)));
         total.depth = total.depth.max(child.depth.saturating_add(1));
+        total.asked = total.asked.saturating_add(child.asked);
+        total.described = total.described.saturating_add(child.described);
         Ok(TreeNodeRecursion::Continue)
     })?;
+    // As in `readings`.
+    match expr {
+        Expr::Case(_) => total.described = total.asked.saturating_mul(2),
+        Expr::ScalarFunction(_)
+        | Expr::AggregateFunction(_)
+        | Expr::WindowFunction(_)
+        | Expr::HigherOrderFunction(_) => {
+            total.asked = total.described;
+        }
+        _ => {}
+    }
     Ok(total)
 }
 

@@ -40,23 +40,32 @@ pub(super) enum Kind {
     DropSchema { names: Vec<ObjectName>, if_exists: bool },
 }
 
+/// # Errors
+/// `InvalidInput` for more than `limit` bytes.
+pub(super) fn check_length(sql: &str, limit: usize) -> Result<()> {
+    if sql.len() <= limit {
+        return Ok(());
+    }
+    let length = sql.len();
+    Err(Error::invalid(format!(
+        "the statement is {length} bytes long and the limit is {limit}; send large data as parameters"
+    )))
+}
+
 /// Parses exactly one statement.
 ///
 /// # Errors
 /// `InvalidInput` for a syntax error, no statement or several; `Unsupported` for what this engine does not offer.
 pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
-    if sql.len() > limit {
-        return Err(Error::invalid(format!(
-            "the statement is {} bytes long and the limit is {limit}; send large data as parameters",
-            sql.len()
-        )));
-    }
+    check_length(sql, limit)?;
     let sql = familiar(sql)?;
-    let mut statements = DFParserBuilder::new(sql.as_ref())
-        .with_dialect(&GenericDialect {})
+    let dialect = shape::MeteredDialect::new(sql.len());
+    let parsed = DFParserBuilder::new(sql.as_ref())
+        .with_dialect(&dialect)
         .build()
-        .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| Error::invalid(format!("syntax error: {}", syntax_message(&error))))?;
+        .and_then(|mut parser| parser.parse_statements());
+    dialect.check()?;
+    let mut statements = parsed.map_err(|error| Error::invalid(format!("syntax error: {}", syntax_message(&error))))?;
     let Some(statement) = statements.pop_front() else {
         return Err(Error::invalid("there is no statement; send one SQL statement"));
     };
@@ -294,8 +303,16 @@ fn familiar(sql: &str) -> Result<Cow<'_, str>> {
                 write!(out, "${parameters}")
             }
             token if is_partitioned(token) => write!(out, "PARTITION"),
+            // Written out, what was a comment inside of a hint would be a hint.
+            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => {
+                write!(out, " ")
+            }
             token => write!(out, "{token}"),
         };
+    }
+    // Words that a hint kept apart are one word now.
+    if let Ok(tokens) = Tokenizer::new(&GenericDialect {}, &out).with_unescape(false).tokenize() {
+        shape::check_text(&tokens, shape::HEIGHT)?;
     }
     Ok(out.into())
 }
