@@ -105,12 +105,13 @@ pub(super) async fn bind_against(
         provider.register_schema(&name, schema)?;
     }
     let mut state = session.engine().template.clone();
-    state.mark_start_execution();
     state.register_catalog_list(Arc::new(list));
     let (catalog, schema) = session.defaults();
     let options = &mut state.config_mut().options_mut().catalog;
     options.default_catalog = catalog;
     options.default_schema = schema;
+    // Last: expressions keep the options as they are now.
+    state.mark_start_execution();
     let plan = state.statement_to_plan(statement).await?;
     shape::check_plan(&plan)?;
     Ok(Bound { plan, tables, state })
