@@ -13,7 +13,7 @@
 //! | `trail` | a durable intent before the first byte, the effect before the end | audit sink |
 //!
 //! What a person may ask for at all is bounded first: `ignored` refuses what the planner would leave out, `shape` what is
-//! larger than it looks, and `bounded` functions whose answers explode.
+//! larger than it looks, and `bounded` functions whose answers explode. `metered` counts what operators hold by themselves.
 //!
 //! `write` and `explain` are the ways of statements that do not simply return rows; `listing` answers what a
 //! person may see at all.
@@ -28,6 +28,7 @@ mod explain;
 mod ignored;
 mod information_schema;
 mod listing;
+mod metered;
 mod plan;
 mod resolve;
 mod run;

@@ -14,6 +14,7 @@ mod kits;
 mod lake;
 mod layers;
 mod lifecycle;
+mod memory;
 mod paths;
 mod people;
 mod planners;
