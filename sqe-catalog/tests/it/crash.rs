@@ -22,6 +22,7 @@ async fn insert_for_ever(root: &Path) {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the test is its own child")]
 async fn a_killed_insert_leaves_the_old_table_or_the_new_one() {
     if let Some(root) = std::env::var_os(VICTIM) {
         insert_for_ever(Path::new(&root)).await;

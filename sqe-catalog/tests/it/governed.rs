@@ -38,6 +38,7 @@ impl PolicyEngine for Rule {
         let decide = |access: &sqe_core::Access| match (&access.resource, access.action) {
             _ if root => Decision::permit(),
             (Resource::Table(_), Action::Select) => self.0.lock().clone(),
+            (Resource::Table(_), Action::Discover) if self.0.lock().is_permit() => Decision::permit(),
             _ => Decision::deny(),
         };
         Ok(request.accesses.iter().map(decide).collect())

@@ -1,16 +1,19 @@
 //! What a person may see at all.
 
-use std::{collections::BTreeSet, error::Error as _, sync::Arc};
+use std::{collections::BTreeSet, error::Error as _, str::Chars, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::{Session, decide::decide};
+use super::{Session, decide::decide, resolve::discovery};
 use crate::{
     Access, Action, Decision, Error, ErrorKind, Resource, Result, TableName, catalog::CatalogTable,
     govern::visible_schema as visible_schema_of,
 };
 
-/// Which tables to list. Patterns are SQL `LIKE` patterns without an escape character.
+/// The longest pattern, in bytes: each is held against every name, also against those that are not shown.
+const MAX_PATTERN: usize = 1024;
+
+/// Which tables to list. Patterns are SQL `LIKE` patterns without an escape character, of at most 1 KiB.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ListingRequest {
@@ -46,27 +49,42 @@ impl Session {
     /// they may see something.
     ///
     /// # Errors
-    /// `Unavailable` if a catalog or the policy engine does not answer: never an empty list instead.
+    /// Those of [`tables`](Self::tables).
     pub async fn catalogs(&self) -> Result<Vec<String>> {
-        Ok(self.list(&ListingRequest::default()).await?.catalogs.into_iter().collect())
+        Ok(self.list_in_turn(&ListingRequest::default()).await?.catalogs.into_iter().collect())
     }
 
     /// The schemas, as (catalog, schema), that this person may see.
     ///
     /// # Errors
-    /// `Unavailable` if a catalog or the policy engine does not answer: never an empty list instead.
+    /// Those of [`tables`](Self::tables).
     pub async fn schemas(&self, request: &ListingRequest) -> Result<Vec<(String, String)>> {
-        Ok(self.list(request).await?.schemas.into_iter().collect())
+        Ok(self.list_in_turn(request).await?.schemas.into_iter().collect())
     }
 
     /// The tables that this person may see, with their visible columns, ordered by name.
     ///
     /// # Errors
-    /// `Unavailable` if a catalog or the policy engine does not answer: never an empty list instead.
+    /// `Unavailable` if a catalog, the policy engine, or the storage of a table that this person may know of does not answer:
+    /// never an empty list instead. `InvalidInput` for a pattern that is too long; `ResourceExhausted` if too much is being
+    /// planned; `DeadlineExceeded` if it takes longer than a statement may take.
     pub async fn tables(&self, request: &ListingRequest) -> Result<Vec<VisibleTable>> {
-        Ok(self.list(request).await?.tables)
+        Ok(self.list_in_turn(request).await?.tables)
     }
 
+    /// Lists in turn with statements that are being planned: a list of everything is as much work as they are.
+    async fn list_in_turn(&self, request: &ListingRequest) -> Result<Listing> {
+        self.check_alive()?;
+        request.check()?;
+        let engine = self.engine();
+        let _slot = engine.admission.admit_planning(&self.identity().principal).await?;
+        let listed = tokio::time::timeout(engine.limits.deadline, self.list(request)).await;
+        listed.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::DeadlineExceeded, "listing took longer than a statement may take"))
+        })
+    }
+
+    /// Lists at once: for a statement that has its turn already.
     pub(super) async fn list(&self, request: &ListingRequest) -> Result<Listing> {
         self.check_alive()?;
         let mut listing = Listing { catalogs: BTreeSet::new(), schemas: BTreeSet::new(), tables: Vec::new() };
@@ -107,7 +125,8 @@ impl Session {
             accesses.push(Access::new(Action::Discover, resource));
         }
         let mut tables = Vec::with_capacity(names.len());
-        for loaded in opened.load(&names).await {
+        let mut failed = Vec::new();
+        for (name, loaded) in names.iter().zip(opened.load(&names).await) {
             match loaded {
                 Ok(table) => tables.push(table),
                 // Dropped since it was listed, or not this person's to load.
@@ -115,7 +134,7 @@ impl Session {
                 Err(error) if is_of_one_table(error.kind()) => {
                     tracing::warn!(catalog, %error, source = ?error.source(), "a table that cannot be loaded is not listed");
                 }
-                Err(error) => return Err(error),
+                Err(error) => failed.push((name, error)),
             }
         }
         for table in &tables {
@@ -123,6 +142,7 @@ impl Session {
                 accesses.push(Access::new(action, Resource::Table(table.facts().clone())));
             }
         }
+        accesses.extend(failed.iter().map(|(name, _)| discovery(name)));
         let mut decisions = decide(self, &accesses).await?.into_iter();
         let mut next = || decisions.next().ok_or_else(|| Error::internal("a decision is missing"));
         if next()?.is_permit() {
@@ -136,7 +156,7 @@ impl Session {
         }
         for table in &tables {
             let (discover, select, describe) = (next()?, next()?, next()?);
-            if discover.is_permit() || select.is_permit() {
+            if discover.is_permit() {
                 let name = table.facts().id.name.clone();
                 listing.catalogs.insert(catalog.to_owned());
                 listing.schemas.insert((catalog.to_owned(), name.schema.clone()));
@@ -146,13 +166,20 @@ impl Session {
                 }
             }
         }
+        for (name, error) in failed {
+            if next()?.is_permit() {
+                return Err(error);
+            }
+            // Or the failure would tell which patterns fit the name of a table that may not be known.
+            tracing::warn!(table = %name, %error, source = ?error.source(), "a table that cannot be loaded is not listed");
+        }
         Ok(())
     }
 }
 
 /// Whether a failure to load a table is that table's own: one that is broken, or of a kind that this engine cannot read,
 /// is not a reason to list nothing. A catalog that does not answer, and a person who is not accepted any more, are.
-fn is_of_one_table(kind: ErrorKind) -> bool {
+pub(super) fn is_of_one_table(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Unsupported
@@ -163,6 +190,18 @@ fn is_of_one_table(kind: ErrorKind) -> bool {
     )
 }
 
+impl ListingRequest {
+    fn check(&self) -> Result<()> {
+        match [&self.schema_pattern, &self.table_pattern].into_iter().flatten().find(|it| it.len() > MAX_PATTERN) {
+            Some(pattern) => Err(Error::invalid(format!(
+                "a pattern has {} bytes and at most {MAX_PATTERN} are accepted; shorten it",
+                pattern.len()
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The columns that may be shown: those that may be read, or all that may be described.
 pub(super) fn visible_schema(table: &dyn CatalogTable, select: &Decision, describe: &Decision) -> Result<SchemaRef> {
     let Some(restrictions) = select.restrictions().or(describe.restrictions()) else {
@@ -171,35 +210,36 @@ pub(super) fn visible_schema(table: &dyn CatalogTable, select: &Decision, descri
     visible_schema_of(&table.schema(), restrictions)
 }
 
-/// SQL `LIKE` without an escape character.
+/// SQL `LIKE` without an escape character, in time of at most pattern × text and without memory of its own.
 fn matches(pattern: Option<&str>, text: &str) -> bool {
     let Some(pattern) = pattern else { return true };
-    let text: Vec<char> = text.chars().collect();
-    // The set of text positions that the pattern read so far can have reached.
-    let mut reached = vec![false; text.len() + 1];
-    if let Some(start) = reached.first_mut() {
-        *start = true;
-    }
-    for symbol in pattern.chars() {
-        let mut next = vec![false; text.len() + 1];
-        let mut open = false;
-        for (at, slot) in next.iter_mut().enumerate() {
-            let here = reached.get(at).copied().unwrap_or(false);
-            let before = at.checked_sub(1);
-            let stepped = before.is_some_and(|before| reached.get(before).copied().unwrap_or(false));
-            let same =
-                before.and_then(|before| text.get(before)).is_some_and(|letter| symbol == '_' || symbol == *letter);
-            open |= here;
-            *slot = if symbol == '%' { open } else { stepped && same };
+    let (mut wanted, mut rest) = (pattern.chars(), text.chars());
+    // What follows the last `%`, and where in the text it was tried last: an earlier `%` need not take more than it has.
+    let mut retry: Option<(Chars<'_>, Chars<'_>)> = None;
+    loop {
+        let (mut ahead, mut left) = (wanted.clone(), rest.clone());
+        match (ahead.next(), left.next()) {
+            (Some('%'), _) => {
+                retry = Some((ahead.clone(), rest.clone()));
+                wanted = ahead;
+            }
+            (Some(symbol), Some(letter)) if symbol == '_' || symbol == letter => (wanted, rest) = (ahead, left),
+            (None, None) => return true,
+            _ => {
+                let Some((after, from)) = &mut retry else { return false };
+                if from.next().is_none() {
+                    return false;
+                }
+                (wanted, rest) = (after.clone(), from.clone());
+            }
         }
-        reached = next;
     }
-    reached.last().copied().unwrap_or(false)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{ListingRequest, MAX_PATTERN, matches};
+    use crate::ErrorKind;
 
     #[test]
     fn patterns_match_as_sql_like_does() {
@@ -212,9 +252,33 @@ mod tests {
             ("%st%m%", "customer", true),
             ("", "customer", false),
             ("customer", "customers", false),
+            ("%", "customer", true),
+            ("_", "", false),
+            ("_", "ä", true),
+            ("a%b%c", "a1b2b3c", true),
+            ("a%b%c", "a1c2b", false),
+            ("%aab", "aaaab", true),
+            ("%a_", "bab", true),
+            ("%a_", "aba", false),
+            ("%%_", "x", true),
+            ("", "", true),
         ] {
             assert_eq!(matches(Some(pattern), text), expected, "{pattern} on {text}");
         }
         assert!(matches(None, "anything"));
+    }
+
+    #[test]
+    fn a_pattern_of_many_symbols_is_no_work_and_a_longer_one_is_refused() {
+        let name = "n".repeat(255);
+        assert!(!matches(Some(&"%_".repeat(MAX_PATTERN / 2)), &name));
+        assert!(matches(Some(&"%_".repeat(255)), &name));
+        let request = |bytes: usize| ListingRequest { table_pattern: Some("_".repeat(bytes)), ..Default::default() };
+        request(MAX_PATTERN).check().unwrap();
+        let refused = request(MAX_PATTERN + 1).check().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert!(refused.message().contains("1024"), "{refused}");
+        let schemas = ListingRequest { schema_pattern: Some("_".repeat(MAX_PATTERN + 1)), ..Default::default() };
+        assert_eq!(schemas.check().unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }

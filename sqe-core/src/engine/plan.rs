@@ -21,7 +21,8 @@ use super::{
     Session,
     bind::{bind_query, parameters, with_parameters},
     explain::{self, Explain},
-    resolve::{load, name_of_parts, not_found, refusal},
+    metered::metered,
+    resolve::{load_one, name_of_parts, of_known, refusal},
     run::{self, QueryStream},
     statement::{self, Kind},
     trail::Case,
@@ -91,6 +92,8 @@ pub(super) struct Rows {
     pub(super) context: Arc<TaskContext>,
     pub(super) codecs: Vec<Arc<dyn PhysicalExtensionCodec>>,
     pub(super) schema: SchemaRef,
+    /// Whether policy holds back something of what they are made from.
+    pub(super) restricted: bool,
 }
 
 /// What a planned statement does when it runs.
@@ -183,11 +186,15 @@ where
 {
     session.check_alive()?;
     let engine = Arc::clone(session.engine());
+    // First: such a text does not wait for its turn.
+    if let Err(error) = statement::check_length(sql, engine.limits.statement_bytes) {
+        return Err(Case::new(session, sql).refuse(error).await);
+    }
     let slot = match engine.admission.admit_planning(&session.identity().principal).await {
         Ok(slot) => slot,
         Err(error) => return Err(Case::new(session, sql).refuse(error).await),
     };
-    let (session, sql) = (session.clone(), sql.to_owned());
+    let (asking, text) = (session.clone(), sql.to_owned());
     let runtime = tokio::runtime::Handle::current();
     let abandoned = CancellationToken::new();
     let _guard = abandoned.clone().drop_guard();
@@ -197,7 +204,7 @@ where
         let _slot = slot;
         on_tall_stack(|| {
             runtime.block_on(async {
-                let mut case = Case::new(&session, &sql);
+                let mut case = Case::new(&asking, &text);
                 let planned = tokio::select! {
                     biased;
                     () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
@@ -213,7 +220,11 @@ where
             })
         })
     });
-    task.await.unwrap_or_else(|_| Err(Error::internal("planning failed; see the engine's log")))
+    match task.await {
+        Ok(planned) => planned,
+        // It panicked. What was asked is on record all the same.
+        Err(_) => Err(Case::new(session, sql).refuse(Error::internal("planning failed; see the engine's log")).await),
+    }
 }
 
 /// An expression nests as deep as a person cares to write, and planners recurse.
@@ -341,10 +352,13 @@ pub(super) async fn plan_rows(
     } else {
         state.query_planner().create_physical_plan(&optimized, state).await?
     };
-    let plan = decisions.verify_physical(cooperative(physical)?, &engine.nodes, &*engine.scheduler)?;
+    let physical = cooperative(physical)?;
+    let physical = if codecs.is_empty() { metered(physical)? } else { physical };
+    let plan = decisions.verify_physical(physical, &engine.nodes, &*engine.scheduler)?;
+    let restricted = tables.iter().any(|table| !table.grant().is_unconditional());
     let context = TaskContext::from(state).with_runtime(runtime(&engine.runtime, &stores)?);
     let schema = answer_schema(&bound, &plan.schema());
-    Ok(Rows { plan, logical: optimized.into_inner(), stores, context: Arc::new(context), codecs, schema })
+    Ok(Rows { plan, logical: optimized.into_inner(), stores, context: Arc::new(context), codecs, schema, restricted })
 }
 
 /// Lets operators that make many rows out of few give way now and then, so that a cancelled statement really stops.
@@ -406,15 +420,7 @@ async fn describe_table(case: &mut Case, name: &TableName) -> Result<RecordBatch
         let table = super::information_schema::table(&session, name).await?;
         return explain::description(&datafusion::catalog::TableProvider::schema(&table));
     }
-    let loaded = match load(&session, std::slice::from_ref(name)).await.pop() {
-        Some(Ok(loaded)) => loaded,
-        Some(Err(error)) if error.kind() == ErrorKind::NotFound => {
-            case.note_missing(name, Action::Describe);
-            return Err(not_found(name));
-        }
-        Some(Err(error)) => return Err(error),
-        None => return Err(Error::internal("a catalog left a table unanswered")),
-    };
+    let loaded = load_one(case, name, Action::Describe).await?;
     let facts = loaded.table.facts().clone();
     let accesses = [Action::Discover, Action::Select, Action::Describe]
         .map(|action| Access::new(action, Resource::Table(facts.clone())));
@@ -422,7 +428,7 @@ async fn describe_table(case: &mut Case, name: &TableName) -> Result<RecordBatch
     let [discover, select, describe] = decisions.as_slice() else {
         return Err(Error::internal("a decision is missing"));
     };
-    let shown = if select.is_permit() { select } else { describe };
+    let shown = of_known(discover, if select.is_permit() { select } else { describe });
     case.note_decision(facts.id.clone(), Action::Describe, shown, loaded.table.snapshot());
     if !shown.is_permit() {
         return Err(refusal(name, discover, Action::Describe));

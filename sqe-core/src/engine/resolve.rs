@@ -1,15 +1,16 @@
 //! Names → tables of this query, governed for this person.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, error::Error as _, sync::Arc};
 
 use datafusion::common::TableReference;
 use futures::future::join_all;
 
-use super::{Session, decide::decide, trail::Case};
+use super::{Session, decide::decide, listing::is_of_one_table, trail::Case};
 use crate::{
-    Access, Action, Decision, Error, ErrorKind, Resource, Result, TableName,
+    Access, Action, Decision, Error, ErrorKind, Resource, Result, TableId, TableName,
     catalog::{CatalogSession, CatalogTable},
     govern::GovernedTable,
+    policy::TableFacts,
 };
 
 /// The schema of the engine's own tables, in every catalog.
@@ -93,36 +94,97 @@ async fn load_from(session: &Session, catalog: &str, names: &[TableName]) -> Vec
     loaded
 }
 
+/// Loads the one table that `action` is about.
+///
+/// # Errors
+/// Those of [`unloaded`], which is noted for the trail.
+pub(super) async fn load_one(case: &mut Case, name: &TableName, action: Action) -> Result<Loaded> {
+    let session = case.session.clone();
+    let loaded = load(&session, std::slice::from_ref(name)).await.pop();
+    match loaded.unwrap_or_else(|| Err(Error::internal("a catalog left a table unanswered"))) {
+        Ok(loaded) => Ok(loaded),
+        Err(error) => {
+            let discover = decide(&session, &[discovery(name)]).await?.pop();
+            let discover = discover.ok_or_else(|| Error::internal("a decision is missing"))?;
+            Err(unloaded(case, name, action, error, &discover).await)
+        }
+    }
+}
+
+/// Whether a table may be known of which nothing is known but its name: neither columns nor an owner.
+pub(super) fn discovery(name: &TableName) -> Access {
+    Access::new(Action::Discover, Resource::Table(TableFacts::new(bare_id(name), Vec::new())))
+}
+
+fn bare_id(name: &TableName) -> TableId {
+    TableId::new(name.clone(), uuid::Uuid::nil())
+}
+
+/// What a person is told of a table that failed to load with `error`, and a note of it for the trail. Why it failed is for
+/// those who may know of the table; everybody else is told what they would be of one that is not there.
+async fn unloaded(case: &mut Case, name: &TableName, action: Action, error: Error, discover: &Decision) -> Error {
+    if error.kind() == ErrorKind::NotFound {
+        case.note_missing(name, action);
+        return not_found(name);
+    }
+    tracing::warn!(table = %name, %error, source = ?error.source(), "a table cannot be loaded");
+    if discover.is_permit() {
+        // Nothing but this was decided: what else is permitted depends on the columns and the owner.
+        case.note_decision(bare_id(name), Action::Discover, discover, None);
+        return error;
+    }
+    case.note_decision(bare_id(name), action, discover, None);
+    as_if_missing(&case.session, name).await
+}
+
+/// What a table that is not there is answered with: an outage of its whole catalog is one for everybody, and tells nothing
+/// of any table.
+async fn as_if_missing(session: &Session, name: &TableName) -> Error {
+    let nothing = TableName::new(&name.catalog, &name.schema, uuid::Uuid::new_v4().to_string());
+    let of_one = |kind| is_of_one_table(kind) || matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied);
+    match load(session, std::slice::from_ref(&nothing)).await.pop() {
+        Some(Err(error)) if !of_one(error.kind()) => {
+            let message = error.message().replace(&nothing.table, &name.table);
+            Error::new(error.kind(), message).with_source(error)
+        }
+        _ => not_found(name),
+    }
+}
+
 /// Resolves and decides all tables that a statement reads.
 ///
 /// # Errors
 /// `NotFound` for a table that is missing or may not be known, `PermissionDenied` for one that may be known and not
-/// read. All tables are noted for the trail before the first error is returned.
+/// read; those of [`unloaded`]. All tables are noted for the trail before the first error is returned.
 pub(super) async fn readable(case: &mut Case, names: &[TableName]) -> Result<Vec<Arc<GovernedTable>>> {
     let session = case.session.clone();
     let loaded = load(&session, names).await;
     let mut accesses = Vec::with_capacity(2 * names.len());
-    for table in loaded.iter().flatten() {
-        for action in [Action::Discover, Action::Select] {
-            accesses.push(Access::new(action, Resource::Table(table.table.facts().clone())));
+    for (name, loaded) in names.iter().zip(&loaded) {
+        match loaded {
+            Ok(loaded) => accesses.extend(
+                [Action::Discover, Action::Select]
+                    .map(|action| Access::new(action, Resource::Table(loaded.table.facts().clone()))),
+            ),
+            Err(_) => accesses.push(discovery(name)),
         }
     }
     let mut decisions = decide(&session, &accesses).await?.into_iter();
+    let mut next = || decisions.next().ok_or_else(|| Error::internal("a decision is missing"));
     let mut governed = Vec::with_capacity(names.len());
     let mut failure: Option<Error> = None;
     for (name, loaded) in names.iter().zip(loaded) {
         let one = match loaded {
             Ok(loaded) => {
-                let pair = decisions.next().zip(decisions.next());
-                let (discover, select) = pair.ok_or_else(|| Error::internal("a decision is missing"))?;
-                case.note_decision(loaded.table.facts().id.clone(), Action::Select, &select, loaded.table.snapshot());
-                govern(case, name, loaded, &discover, &select)
+                let (discover, select) = (next()?, next()?);
+                let effective = of_known(&discover, &select);
+                case.note_decision(loaded.table.facts().id.clone(), Action::Select, effective, loaded.table.snapshot());
+                govern(case, name, loaded, &discover, effective)
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                case.note_missing(name, Action::Select);
-                Err(not_found(name))
+            Err(error) => {
+                let discover = next()?;
+                Err(unloaded(case, name, Action::Select, error, &discover).await)
             }
-            Err(error) => Err(error),
         };
         match one {
             Ok(table) => governed.push(Arc::new(table)),
@@ -146,6 +208,11 @@ fn govern(
     let principal = session.identity().principal.clone();
     let key = session.engine().mask_key.clone();
     GovernedTable::new(case.query, select, loaded.table, loaded.session, principal, key)
+}
+
+/// The decision that holds: nothing is permitted on a table that a person may not know of.
+pub(super) fn of_known<'a>(discover: &'a Decision, decision: &'a Decision) -> &'a Decision {
+    if decision.is_permit() && !discover.is_permit() { discover } else { decision }
 }
 
 /// What a person is told when `action` on a table is denied.

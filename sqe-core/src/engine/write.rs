@@ -25,7 +25,7 @@ use super::{
     bind::{Source, bind_against, bind_query, bind_sources, with_parameters},
     decide::decide,
     plan::{Rows, Work, count_batch, plan_rows},
-    resolve::{INFORMATION_SCHEMA, Loaded, load, name_of_parts, not_found, refusal},
+    resolve::{INFORMATION_SCHEMA, Loaded, load, load_one, name_of_parts, of_known, refusal},
     run::{Ledger, Stop, concluded, start, wrap},
     statement::{self, Kind},
     trail::Case,
@@ -143,20 +143,13 @@ pub(super) async fn bind_insert(case: &mut Case, target: &ObjectName, statement:
 /// The target of an INSERT, if this person may add to it and policy holds nothing of it back.
 async fn writable(case: &mut Case, name: &TableName) -> Result<(Loaded, Arc<GovernedTable>)> {
     let session = case.session.clone();
-    let loaded = match load(&session, std::slice::from_ref(name)).await.pop() {
-        Some(Ok(loaded)) => loaded,
-        Some(Err(error)) if error.kind() == ErrorKind::NotFound => {
-            case.note_missing(name, Action::Insert);
-            return Err(not_found(name));
-        }
-        Some(Err(error)) => return Err(error),
-        None => return Err(Error::internal("a catalog left a table unanswered")),
-    };
+    let loaded = load_one(case, name, Action::Insert).await?;
     let facts = loaded.table.facts().clone();
     let accesses = [Action::Discover, Action::Insert, Action::Select]
         .map(|action| Access::new(action, Resource::Table(facts.clone())));
     let decisions = decide(&session, &accesses).await?;
     let [discover, insert, select] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
+    let (insert, select) = (of_known(discover, insert), of_known(discover, select));
     // Until write checks are built, who sees only a part of a table may not add to it.
     let partial = [insert, select].iter().any(|decision| decision.restrictions().is_some_and(|held| !held.is_none()));
     let effective = if partial {
@@ -214,9 +207,9 @@ pub(super) async fn plan_definition(case: &mut Case, kind: Kind, parameters: Opt
         Kind::CreateTable(create) => plan_create_table(case, *create, parameters).await,
         Kind::CreateSchema { name, if_not_exists } => {
             let (catalog, schema) = schema_name(&case.session, &name)?;
-            let opened = catalog_for_change(case, &catalog).await?;
             let resource = Resource::Catalog(catalog.clone());
-            permit_change(case, Action::Create, resource, &TableName::new(catalog, &schema, "")).await?;
+            let place = TableName::new(catalog, &schema, "");
+            let opened = permit_change(case, Action::Create, resource, &place).await?;
             let owner = case.session.identity().principal.clone();
             let ignore = if_not_exists.then_some(ErrorKind::AlreadyExists);
             Ok(change(case, vec![(opened, CatalogChange::CreateSchema { schema, owner })], ignore))
@@ -225,9 +218,9 @@ pub(super) async fn plan_definition(case: &mut Case, kind: Kind, parameters: Opt
             let mut steps = Vec::new();
             for name in names {
                 let (catalog, schema) = schema_name(&case.session, &name)?;
-                let opened = catalog_for_change(case, &catalog).await?;
                 let resource = Resource::Schema { catalog: catalog.clone(), schema: schema.clone() };
-                permit_change(case, Action::Drop, resource, &TableName::new(catalog, &schema, "")).await?;
+                let place = TableName::new(catalog, &schema, "");
+                let opened = permit_change(case, Action::Drop, resource, &place).await?;
                 steps.push((opened, CatalogChange::DropSchema { schema }));
             }
             Ok(change(case, steps, if_exists.then_some(ErrorKind::NotFound)))
@@ -266,44 +259,47 @@ fn schema_name(session: &Session, name: &ObjectName) -> Result<(String, String)>
     Ok((catalog, schema))
 }
 
-async fn catalog_for_change(case: &Case, catalog: &str) -> Result<Arc<dyn CatalogSession>> {
-    let missing =
-        || Error::not_found(format!("catalog {catalog} does not exist; list what you can see with SHOW CATALOGS"));
-    case.session.catalog(catalog).await?.ok_or_else(missing)
-}
-
-/// Asks for one change; who may not even discover the place is told that it does not exist.
-async fn permit_change(case: &mut Case, action: Action, resource: Resource, place: &TableName) -> Result<()> {
+/// Asks for one change, and opens its catalog. Who may not even discover the place is told that it does not exist, in the
+/// words in which everybody is told of a catalog that the engine does not have.
+async fn permit_change(
+    case: &mut Case,
+    action: Action,
+    resource: Resource,
+    place: &TableName,
+) -> Result<Arc<dyn CatalogSession>> {
+    let missing = || {
+        let (kind, list) = match &resource {
+            Resource::Catalog(_) => ("catalog", "SHOW CATALOGS"),
+            _ => ("schema", "SHOW SCHEMAS"),
+        };
+        Error::not_found(format!("{kind} {resource} does not exist; list what you can see with {list}"))
+    };
     let accesses = [Access::new(Action::Discover, resource.clone()), Access::new(action, resource.clone())];
     let decisions = decide(&case.session, &accesses).await?;
     let [discover, decision] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
+    let decision = of_known(discover, decision);
+    if case.session.binding(&place.catalog).is_none() {
+        case.note_missing(place, action);
+        return Err(missing());
+    }
     let id = TableId::new(place.clone(), uuid::Uuid::nil());
     case.note_decision(id, action, decision, None);
     match (decision.is_permit(), discover.is_permit()) {
-        (true, _) => Ok(()),
+        // Only now, so that what the catalog answers tells nobody else that it is there.
+        (true, _) => case.session.catalog(&place.catalog).await?.ok_or_else(missing),
         (false, true) => Err(Error::denied(format!("you may not {action} in {resource}; ask its owner"))),
-        (false, false) => {
-            Err(Error::not_found(format!("{resource} does not exist; list what you can see with SHOW SCHEMAS")))
-        }
+        (false, false) => Err(missing()),
     }
 }
 
 /// A table that this person may drop, and the session that loaded it.
 async fn droppable(case: &mut Case, name: &TableName) -> Result<(Arc<dyn CatalogSession>, TableId)> {
-    let session = case.session.clone();
-    let loaded = match load(&session, std::slice::from_ref(name)).await.pop() {
-        Some(Ok(loaded)) => loaded,
-        Some(Err(error)) if error.kind() == ErrorKind::NotFound => {
-            case.note_missing(name, Action::Drop);
-            return Err(not_found(name));
-        }
-        Some(Err(error)) => return Err(error),
-        None => return Err(Error::internal("a catalog left a table unanswered")),
-    };
+    let loaded = load_one(case, name, Action::Drop).await?;
     let facts = loaded.table.facts().clone();
     let accesses = [Action::Discover, Action::Drop].map(|action| Access::new(action, Resource::Table(facts.clone())));
-    let decisions = decide(&session, &accesses).await?;
+    let decisions = decide(&case.session, &accesses).await?;
     let [discover, drop] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
+    let drop = of_known(discover, drop);
     case.note_decision(facts.id.clone(), Action::Drop, drop, loaded.table.snapshot());
     if drop.is_permit() { Ok((loaded.session, facts.id)) } else { Err(refusal(name, discover, Action::Drop)) }
 }
@@ -318,13 +314,11 @@ async fn plan_create_table(case: &mut Case, mut create: CreateTable, parameters:
     let properties = properties(&create)?;
     create.table_options = CreateTableOptions::None;
     let catalog = permit_create(case, &name).await?;
-    if create.if_not_exists {
-        match load(&session, std::slice::from_ref(&name)).await.pop() {
-            Some(Ok(_)) => return Ok(Work::Ready(count_batch(0)?)),
-            Some(Err(error)) if error.kind() == ErrorKind::NotFound => {}
-            Some(Err(error)) => return Err(error),
-            None => return Err(Error::internal("a catalog left a table unanswered")),
-        }
+    let ignore = create.if_not_exists.then_some(ErrorKind::AlreadyExists);
+    // Of a table that does not load the catalog itself says, when the new one is made, whether it has the name already. Why
+    // it does not load is not for everybody who may create tables here.
+    if create.if_not_exists && matches!(load(&session, std::slice::from_ref(&name)).await.as_slice(), [Ok(_)]) {
+        return Ok(Work::Ready(count_batch(0)?));
     }
     let new = |schema: SchemaRef| NewTable {
         name: name.clone(),
@@ -357,17 +351,15 @@ async fn plan_create_table(case: &mut Case, mut create: CreateTable, parameters:
         ));
     }
     let schema = plain(table.input.schema().as_arrow());
-    Ok(change(case, vec![(catalog, CatalogChange::CreateTable(new(schema)))], None))
+    Ok(change(case, vec![(catalog, CatalogChange::CreateTable(new(schema)))], ignore))
 }
 
 async fn permit_create(case: &mut Case, name: &TableName) -> Result<Arc<dyn CatalogSession>> {
     if name.schema == INFORMATION_SCHEMA {
         return Err(Error::denied("information_schema cannot be changed"));
     }
-    let catalog = catalog_for_change(case, &name.catalog).await?;
     let resource = Resource::Schema { catalog: name.catalog.clone(), schema: name.schema.clone() };
-    permit_change(case, Action::Create, resource, name).await?;
-    Ok(catalog)
+    permit_change(case, Action::Create, resource, name).await
 }
 
 fn properties(create: &CreateTable) -> Result<Vec<(String, String)>> {
@@ -400,6 +392,7 @@ async fn plan_ingest(case: &mut Case, ingest: Ingest, rows: SendableRecordBatchS
         context,
         codecs: Vec::new(),
         schema: Arc::clone(&schema),
+        restricted: false,
     };
     if ingest.create {
         let catalog = permit_create(case, &ingest.table).await?;

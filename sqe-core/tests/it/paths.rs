@@ -90,6 +90,42 @@ async fn each_restriction_holds_on_every_way_to_read(
     }
 }
 
+/// A permission for a table that a person may not know of is worth nothing, and does not show that it is there.
+#[tokio::test]
+async fn what_may_not_be_discovered_is_missing_whatever_else_is_permitted() {
+    let world = world();
+    world.rules.select("alice", "people", Decision::permit());
+    world.rules.insert("alice", "people");
+    let ways = [
+        "SELECT * FROM people",
+        "DESCRIBE people",
+        "SHOW COLUMNS FROM people",
+        "EXPLAIN SELECT * FROM people",
+        "INSERT INTO people SELECT * FROM people WHERE false",
+        "CREATE TABLE scratch.mine AS SELECT * FROM people",
+    ];
+    for sql in ways {
+        world.rules.conceal("alice", "people");
+        let before = world.trail.events.lock().len();
+        let concealed = world.rows("alice", sql).await.unwrap_err();
+        let verdicts: Vec<_> = (world.trail.events.lock()[before..].iter())
+            .flat_map(|event| &event.tables)
+            .filter(|access| access.table.name.table == "people")
+            .map(|access| access.verdict.as_str())
+            .collect();
+        assert!(!verdicts.is_empty() && verdicts.iter().all(|verdict| *verdict == "denied"), "{sql}: {verdicts:?}");
+        let missing = world.rows("alice", &sql.replace("people", "poeple")).await.unwrap_err();
+        assert_eq!(concealed.kind(), ErrorKind::NotFound, "{sql}: {concealed}");
+        assert_eq!(concealed.message().replace("people", "poeple"), missing.message(), "{sql}");
+        world.rules.discover("alice", "people");
+        world.rows("alice", sql).await.unwrap();
+    }
+    world.rules.conceal("alice", "people");
+    assert!(world.rows("alice", "SHOW TABLES").await.unwrap().iter().all(|row| !row.contains("people")));
+    assert!(world.rows("alice", "DROP TABLE IF EXISTS people").await.is_ok(), "as if the table were not there");
+    assert_eq!(world.rows("root", "SELECT count(*) FROM people").await.unwrap(), ["6"]);
+}
+
 #[rstest]
 #[tokio::test]
 async fn stars_lists_and_descriptions_show_what_each_restriction_leaves(

@@ -35,7 +35,8 @@ impl IdentityProvider for Names {
     }
 }
 
-/// What each person may do with each table: (subject, table) → decision on SELECT. Owners may do everything.
+/// What each person may do with each table: (subject, table) → decision on SELECT. Owners may do everything, and `keeper`
+/// may create schemas.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     select: Arc<Mutex<BTreeMap<(String, String), Decision>>>,
@@ -51,6 +52,11 @@ impl Rules {
 
     pub fn discover(&self, subject: &str, table: &str) {
         self.discover.lock().insert((subject.into(), table.into()), true);
+    }
+
+    /// Nothing is known of the table, whatever else is permitted.
+    pub fn conceal(&self, subject: &str, table: &str) {
+        self.discover.lock().insert((subject.into(), table.into()), false);
     }
 
     pub fn insert(&self, subject: &str, table: &str) {
@@ -79,13 +85,20 @@ impl PolicyEngine for Rules {
                         Decision::deny()
                     };
                 }
+                Resource::Catalog(_) if subject == "keeper" => return Decision::permit(),
                 _ => return Decision::deny(),
             };
             let key = (subject.clone(), table);
             match access.action {
                 Action::Select => self.select.lock().get(&key).cloned().unwrap_or_else(Decision::deny),
                 Action::Insert => self.insert.lock().get(&key).cloned().unwrap_or_else(Decision::deny),
-                Action::Discover if self.discover.lock().contains_key(&key) => Decision::permit(),
+                Action::Discover => {
+                    let permits =
+                        |rules: &Mutex<BTreeMap<_, Decision>>| rules.lock().get(&key).is_some_and(Decision::is_permit);
+                    let known = self.discover.lock().get(&key).copied();
+                    let known = known.unwrap_or_else(|| permits(&self.select) || permits(&self.insert));
+                    if known { Decision::permit() } else { Decision::deny() }
+                }
                 _ => Decision::deny(),
             }
         };

@@ -123,6 +123,7 @@ async fn who_does_not_own_a_table_does_not_drop_it(
 ) {
     let world = world();
     world.rules.select("alice", "people", kind.decision());
+    world.rules.conceal("alice", "people");
     let unknowable = world.rows("alice", sql).await;
     if sql.contains("IF EXISTS") {
         assert!(unknowable.is_ok(), "as if the table were not there");

@@ -57,8 +57,9 @@ impl PolicyEngine for Rules {
     async fn decide(&self, request: &PolicyRequest<'_>) -> Result<Vec<Decision>> {
         let subject = request.identity.principal.subject.as_str();
         let decide = |access: &Access| match (subject, access.action, &access.resource) {
-            ("root", ..) | ("auditor", Action::Select, _) => Decision::permit(),
+            ("root", ..) | ("auditor", Action::Discover | Action::Select, _) => Decision::permit(),
             ("analyst", Action::Select, Resource::Table(facts)) => analyst(facts),
+            ("analyst", Action::Discover, Resource::Table(facts)) if analyst(facts).is_permit() => Decision::permit(),
             _ => Decision::deny(),
         };
         Ok(request.accesses.iter().map(|access| decide(access).decided_by(vec!["rule".into()], "v1")).collect())
