@@ -107,7 +107,11 @@ fn order(schema: &Schema) -> Result<Option<Vec<usize>>> {
         .ok_or_else(|| Error::invalid(format!("the parameters must be named $1 to ${}, each once", numbers.len())))
 }
 
-/// Reads the batches that follow a `DoPut` command. `None`: the client sent nothing but the command.
+/// What a message that was read takes beside its own bytes, and each of its columns once more.
+const OVERHEAD: usize = 128;
+
+/// Reads the batches that follow a `DoPut` command; those without rows are left out. `None`: the client sent nothing but
+/// the command.
 ///
 /// # Errors
 /// `InvalidInput` for anything that is not Arrow data, `ResourceExhausted` past `limit` bytes and past what is left of the
@@ -121,8 +125,13 @@ where
     let data =
         stream.try_filter(|message| futures::future::ready(!message.data_header.is_empty())).map(move |message| {
             let message = message?;
-            bytes = bytes.saturating_add(message.data_body.len());
-            check(&message, bytes, limit)?;
+            bytes = bytes.saturating_add(weight(&message)?);
+            if bytes > limit {
+                return Err(crate::status::to_status(&Error::new(
+                    ErrorKind::ResourceExhausted,
+                    format!("more than {limit} bytes of parameters; bind fewer rows at once"),
+                )));
+            }
             share.grow_to(bytes).map_err(crate::status::refuse)?;
             Ok::<_, Status>(message)
         });
@@ -130,7 +139,9 @@ where
         let mut batches = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
         let mut all = Vec::new();
         while let Some(batch) = batches.try_next().await? {
-            all.push(batch);
+            if batch.num_rows() > 0 {
+                all.push(batch);
+            }
         }
         Ok::<_, FlightError>(batches.schema().is_some().then_some(all))
     };
@@ -147,30 +158,23 @@ fn unreadable() -> Error {
     Error::invalid("the parameters are not valid Arrow data")
 }
 
-/// Refuses what would grow without bound.
-fn check(message: &FlightData, bytes: usize, limit: usize) -> Result<(), Status> {
-    if bytes > limit {
-        return Err(crate::status::to_status(&Error::new(
-            ErrorKind::ResourceExhausted,
-            format!("more than {limit} bytes of parameters; bind fewer rows at once"),
-        )));
-    }
+/// The bytes that a message takes once it is read. A batch has columns without a single byte in its body, so they count
+/// too.
+fn weight(message: &FlightData) -> Result<usize, Status> {
     let header = root_as_message(&message.data_header).map_err(|_| crate::status::to_status(&unreadable()))?;
-    let compressed = match header.header_type() {
-        MessageHeader::RecordBatch => header.header_as_record_batch().is_some_and(|b| b.compression().is_some()),
-        MessageHeader::DictionaryBatch => header
-            .header_as_dictionary_batch()
-            .and_then(|dictionary| dictionary.data())
-            .is_some_and(|batch| batch.compression().is_some()),
-        _ => false,
+    let batch = match header.header_type() {
+        MessageHeader::RecordBatch => header.header_as_record_batch(),
+        MessageHeader::DictionaryBatch => header.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()),
+        _ => None,
     };
-    // A small compressed body can become any size, past the limit above.
-    match compressed {
-        true => Err(crate::status::to_status(&Error::unsupported(
-            "compressed parameters are not accepted; send them plain",
-        ))),
-        false => Ok(()),
+    // A small compressed body can become any size, past every limit.
+    if batch.is_some_and(|batch| batch.compression().is_some()) {
+        let refused = Error::unsupported("compressed parameters are not accepted; send them plain");
+        return Err(crate::status::to_status(&refused));
     }
+    let columns = batch.and_then(|batch| batch.nodes()).map_or(0, |nodes| nodes.len());
+    let beside = OVERHEAD.saturating_mul(columns.saturating_add(1));
+    Ok(message.data_header.len().saturating_add(message.data_body.len()).saturating_add(beside))
 }
 
 /// The schema of no columns, for statements that give no rows.
@@ -333,6 +337,32 @@ mod tests {
         if let Some(Ok(batch)) = messages.last_mut() {
             batch.data_body = batch.data_body.slice(..8);
         }
-        assert_eq!(read(stream::iter(messages), 1024, unlimited()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        let forged = read(stream::iter(messages), 1 << 20, unlimited()).await.unwrap_err();
+        assert_eq!(forged.kind(), ErrorKind::InvalidInput);
+    }
+
+    #[tokio::test]
+    async fn batches_without_rows_are_not_kept_and_do_not_come_for_ever() {
+        let (none, two) = (columns(["0", "1"]).slice(0, 0), columns(["0", "1"]));
+        let some = wire(vec![none.clone(), two.clone(), none.clone(), two.clone()]).await;
+        let batches = read(stream::iter(some), 1 << 20, unlimited()).await.unwrap().unwrap();
+        assert_eq!(batches, [two.clone(), two]);
+
+        // The encoder sends no batch that is empty; others do.
+        let fields: Vec<_> = (0..1000).map(|number| Field::new(number.to_string(), DataType::Int8, true)).collect();
+        let wide = Arc::new(Schema::new(fields));
+        let flights = arrow_flight::utils::batches_to_flight_data(&wide, vec![RecordBatch::new_empty(wide.clone())]);
+        let flights = flights.unwrap();
+        let (first, empty) = (flights[0].clone(), flights[1].clone());
+        let wide_batches = |count: usize| {
+            let all = std::iter::once(first.clone()).chain(std::iter::repeat_n(empty.clone(), count));
+            stream::iter(all.map(Ok::<_, Status>))
+        };
+        let few = read(wide_batches(3), 8 << 20, unlimited()).await.unwrap();
+        assert!(few.unwrap().is_empty());
+        let endless = read(wide_batches(usize::MAX), 8 << 20, unlimited()).await.unwrap_err();
+        assert_eq!(endless.kind(), ErrorKind::ResourceExhausted);
+        let shared = read(wide_batches(usize::MAX), usize::MAX, limited(8 << 20)).await.unwrap_err();
+        assert_eq!(shared.kind(), ErrorKind::ResourceExhausted);
     }
 }

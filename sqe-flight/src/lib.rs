@@ -14,5 +14,5 @@ mod settings;
 mod status;
 mod token;
 
-pub use server::FlightSqlServer;
+pub use server::{FlightSqlServer, incoming};
 pub use settings::Settings;

@@ -4,13 +4,27 @@ use std::{sync::Arc, time::Duration};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use sqe_core::{Engine, Result};
-use tonic::transport::{Server, server::Router};
+use tokio::net::TcpListener;
+use tonic::transport::{
+    Server,
+    server::{Router, TcpIncoming},
+};
 
 use crate::{metadata::Metadata, session::Sessions, settings::Settings};
 
+/// The connections of a listener, for [`Router::serve_with_incoming`] and its like.
+///
+/// Small messages leave at once. Tonic sees to that only for addresses that it listens on by itself, and where nobody does
+/// each answer to a small statement waits some forty milliseconds for an acknowledgement that the client holds back.
+#[must_use]
+pub fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
 /// Speaks Flight SQL for an [`Engine`].
 ///
-/// It is a tonic service: mount [`into_service`](Self::into_service) beside others, or run [`router`](Self::router).
+/// It is a tonic service: mount [`into_service`](Self::into_service) beside others, or run [`router`](Self::router), with [`incoming`] if the
+/// listener is yours.
 /// Clones share their sessions.
 #[derive(Debug, Clone)]
 pub struct FlightSqlServer {

@@ -33,6 +33,8 @@ pub(crate) fn to_status(error: &Error) -> Status {
     match error.kind() {
         ErrorKind::Internal => tracing::error!(error = error.message(), source, "a call failed"),
         ErrorKind::Unavailable => tracing::warn!(error = error.message(), source, "a call failed"),
+        // Who tries to log in with what is not theirs should not be seen by nobody.
+        ErrorKind::Unauthenticated => tracing::info!(error = error.message(), source, "a caller was not accepted"),
         kind => tracing::debug!(kind = kind.as_str(), error = error.message(), source, "a call failed"),
     }
     Status::new(code(error.kind()), shorten(error.message()))

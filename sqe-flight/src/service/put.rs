@@ -35,7 +35,8 @@ impl FlightSqlServer {
         let result = match described(&descriptor)? {
             Command::CommandStatementUpdate(update) => {
                 no_transaction(update.transaction_id.as_ref())?;
-                let record_count = self.update(session, Statement::new(self.admit(&update.query)?)).await?;
+                let statement = Statement::new(self.admit(session, &update.query).await?);
+                let record_count = self.update(session, statement).await?;
                 DoPutUpdateResult { record_count }.encode_to_vec()
             }
             Command::CommandPreparedStatementUpdate(update) => {

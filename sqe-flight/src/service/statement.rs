@@ -21,14 +21,17 @@ use crate::{
 
 impl FlightSqlServer {
     /// Refuses what is too long to be looked at.
-    pub(super) fn admit<'a>(&self, sql: &'a str) -> Result<&'a str> {
+    pub(super) async fn admit<'a>(&self, session: &FlightSession, sql: &'a str) -> Result<&'a str> {
         let limit = self.settings.max_statement_bytes;
-        match sql.len() {
-            length if length > limit => Err(Error::invalid(format!(
-                "the statement has {length} bytes and at most {limit} are accepted; load large data with parameters"
-            ))),
-            _ => Ok(sql),
+        let length = sql.len();
+        if length <= limit {
+            return Ok(sql);
         }
+        // The engine has a limit too, and puts on record what it refuses.
+        session.engine.describe(sql).await?;
+        Err(Error::invalid(format!(
+            "the statement has {length} bytes and at most {limit} are accepted; load large data with parameters"
+        )))
     }
 
     /// Plans a statement, or runs it if it changes something.
@@ -39,7 +42,7 @@ impl FlightSqlServer {
         let plans = match &command {
             Command::CommandStatementQuery(query) => {
                 no_transaction(query.transaction_id.as_ref())?;
-                vec![session.engine.plan(Statement::new(self.admit(&query.query)?)).await?]
+                vec![session.engine.plan(Statement::new(self.admit(session, &query.query).await?)).await?]
             }
             Command::CommandPreparedStatementQuery(query) => {
                 let prepared = session.prepared(&query.prepared_statement_handle, &self.settings)?;
@@ -136,7 +139,7 @@ impl FlightSqlServer {
 
     /// Describes a statement and keeps it.
     pub(super) async fn prepare(&self, session: &FlightSession, sql: String) -> Result<Prepared> {
-        let shape = session.engine.describe(self.admit(&sql)?).await?;
+        let shape = session.engine.describe(self.admit(session, &sql).await?).await?;
         Ok(Prepared::new(sql, declare(&shape.schema, session.views()), shape.parameters, shape.kind))
     }
 
@@ -144,7 +147,7 @@ impl FlightSqlServer {
     pub(super) async fn described_schema(&self, session: &FlightSession, command: &Command) -> Result<SchemaRef> {
         match command {
             Command::CommandStatementQuery(query) => {
-                let shape = session.engine.describe(self.admit(&query.query)?).await?;
+                let shape = session.engine.describe(self.admit(session, &query.query).await?).await?;
                 Ok(declare(&shape.schema, session.views()))
             }
             Command::CommandPreparedStatementQuery(query) => {

@@ -17,7 +17,6 @@ use sqe_flight::{
     client::{Client, ConnectOptions},
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{lake::Lake, people::People, people::Rules};
@@ -38,6 +37,11 @@ impl Trail {
     /// How many statements began to run.
     pub(crate) fn intents(&self) -> usize {
         self.0.lock().iter().filter(|event| matches!(event.kind, EventKind::Intent)).count()
+    }
+
+    /// How many statements were refused.
+    pub(crate) fn refusals(&self) -> usize {
+        self.0.lock().iter().filter(|event| matches!(event.kind, EventKind::Refused(_))).count()
     }
 
     /// Where the last event came from.
@@ -73,7 +77,7 @@ pub(crate) async fn server_with(settings: Settings) -> Server {
     let flight = FlightSqlServer::new(engine, settings).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(flight.clone().router().serve_with_incoming(TcpListenerStream::new(listener)));
+    tokio::spawn(flight.clone().router().serve_with_incoming(sqe_flight::incoming(listener)));
     Server { address, lake, people, rules, trail, flight }
 }
 

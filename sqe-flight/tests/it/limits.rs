@@ -18,11 +18,27 @@ async fn ten_megabytes_of_sql_are_refused_with_the_limit() {
     let error = client.execute(sql.clone(), None).await.unwrap_err();
     assert_eq!(status(&error).code(), Code::InvalidArgument);
     assert!(status(&error).message().contains("1048576"), "{error}");
-    assert_eq!(code(client.prepare(sql, None).await.map(|_| ())), Code::InvalidArgument);
+    assert_eq!(code(client.prepare(sql.clone(), None).await.map(|_| ())), Code::InvalidArgument);
+    assert_eq!(code(client.execute_update(sql, None).await), Code::InvalidArgument);
+    assert_eq!(server.trail.refusals(), 3, "each is on record");
     // A long statement within the limit, and the connection as such, are fine.
     let sql = format!("SELECT '{}' AS x", "x".repeat(1_000_000));
     let batches = query(&mut client, &sql).await.unwrap();
     assert_eq!(batches[0].column(0).as_string::<i32>().value(0).len(), 1_000_000);
+}
+
+#[tokio::test]
+async fn the_server_may_accept_less_than_its_engine() {
+    let mut settings = Settings::default();
+    settings.max_statement_bytes = 64;
+    let server = server_with(settings).await;
+    let mut client = server.raw("alice").await;
+    let long = format!("SELECT '{}'", "x".repeat(64));
+    let error = client.execute(long, None).await.unwrap_err();
+    assert_eq!(status(&error).code(), Code::InvalidArgument);
+    assert!(status(&error).message().contains("64"), "{error}");
+    assert_eq!(server.trail.intents(), 0);
+    query(&mut client, "SELECT 1").await.unwrap();
 }
 
 #[tokio::test]

@@ -10,8 +10,9 @@ use arrow_flight::{
     },
 };
 use bytes::Bytes;
+use tonic::Code;
 
-use crate::harness::{Raw, fetch, server, texts};
+use crate::harness::{Raw, code, fetch, server, texts};
 
 async fn tables(client: &mut Raw, request: CommandGetTables) -> Vec<arrow::array::RecordBatch> {
     let info = client.get_tables(request).await.unwrap();
@@ -61,6 +62,21 @@ async fn tables_are_narrowed_by_pattern_catalog_and_type() {
     assert!(texts(&tables(&mut client, nowhere).await, "table_name").is_empty());
     let without_catalog = CommandGetTables { catalog: Some(String::new()), ..request("%") };
     assert!(texts(&tables(&mut client, without_catalog).await, "table_name").is_empty());
+}
+
+#[tokio::test]
+async fn a_pattern_that_is_longer_than_any_name_is_refused() {
+    let server = server().await;
+    let mut client = server.raw("bob").await;
+    for (bytes, expected) in [(1024, Code::Ok), (1025, Code::InvalidArgument), (1 << 20, Code::InvalidArgument)] {
+        let pattern = Some("_".repeat(bytes));
+        let schemas = CommandGetDbSchemas { db_schema_filter_pattern: pattern.clone(), ..Default::default() };
+        let info = client.get_db_schemas(schemas).await.unwrap();
+        assert_eq!(code(fetch(&mut client, info).await), expected, "{bytes}");
+        let tables = CommandGetTables { table_name_filter_pattern: pattern, ..Default::default() };
+        let info = client.get_tables(tables).await.unwrap();
+        assert_eq!(code(fetch(&mut client, info).await), expected, "{bytes}");
+    }
 }
 
 #[tokio::test]
