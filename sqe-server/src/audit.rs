@@ -1,6 +1,7 @@
 //! `sqe audit verify`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use sqe_core::ErrorKind;
 
 use crate::{cli::VerifyArguments, exit::UsageError};
 
@@ -8,7 +9,10 @@ use crate::{cli::VerifyArguments, exit::UsageError};
 pub(crate) fn verify(arguments: VerifyArguments) -> Result<()> {
     let head = arguments.head.as_deref().map(str::parse).transpose();
     let head: Option<sqe_audit::Head> = head.map_err(|error: sqe_core::Error| UsageError(error.to_string()))?;
-    let report = sqe_audit::verify(&arguments.path, head.as_ref()).context("the trail cannot be verified")?;
+    let report = sqe_audit::verify(&arguments.path, head.as_ref()).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::NotFound => UsageError(error.message().to_owned()).into(),
+        _ => anyhow::Error::from(error).context("the trail cannot be verified"),
+    })?;
     println!("{report}");
     if !report.is_intact() {
         bail!("the trail in {} is not what its writers wrote", arguments.path.display());

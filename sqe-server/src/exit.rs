@@ -49,6 +49,10 @@ fn words(error: &anyhow::Error) -> String {
 }
 
 fn code(error: &anyhow::Error) -> Exit {
+    // What was added to an error as context is found by the error alone, not in its chain.
+    if error.is::<UsageError>() || error.is::<ConfigError>() {
+        return Exit::Usage;
+    }
     for cause in error.chain() {
         if cause.is::<UsageError>() || cause.is::<ConfigError>() {
             return Exit::Usage;
@@ -96,6 +100,8 @@ mod tests {
     #[test]
     fn a_wrong_configuration_is_wrong_usage() {
         assert_eq!(code(&ConfigError("x".to_owned()).into()), Exit::Usage);
+        let cause = Err::<(), _>(sqe_core::Error::unavailable("x")).context("while opening");
+        assert_eq!(code(&cause.context(ConfigError("cannot start".to_owned())).unwrap_err()), Exit::Usage);
         assert_eq!(code(&anyhow::anyhow!("x")), Exit::Other);
     }
 

@@ -6,24 +6,24 @@ use anyhow::{Context, Result};
 use sqe_core::Engine;
 use sqe_flight::{FlightSqlServer, Settings};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::{
     cli::ServeArguments,
-    config::{self, TlsConfig},
+    config::{self, ConfigError, TlsConfig},
     reload, wire,
 };
 
 /// Serves until it is told to stop.
 pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
     let config = config::load(&arguments.config, variables())?;
-    let wired = wire::wire(&config).await?;
+    let cannot = || ConfigError("the server cannot start with this configuration".to_owned());
+    let wired = wire::wire(&config).await.with_context(cannot)?;
     if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
         tracing::warn!("plaintext beyond loopback: whoever listens on the network can read tokens and answers");
     }
     reload::on_hangup(wired.policy)?;
-    let serving = Serving::start(wired.engine, config.server.listen, config.tls.as_ref()).await?;
+    let serving = Serving::start(wired.engine, config.server.listen, config.tls.as_ref()).await.with_context(cannot)?;
     // Standard output, so that whoever starts the server can wait for this line and learn the port.
     println!("serving {}", serving.uri);
     told_to_stop().await?;
@@ -33,6 +33,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
 }
 
 /// The environment as text; variables that are no text cannot be ours.
+#[expect(clippy::disallowed_methods, reason = "SQE__SECTION__KEY: the configuration's second source")]
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
@@ -75,7 +76,7 @@ impl Serving {
             // An error says that the other end was dropped: that is a stop, too.
             let _ = stopped.await;
         };
-        let task = tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), until));
+        let task = tokio::spawn(router.serve_with_incoming_shutdown(sqe_flight::incoming(listener), until));
         Ok(Self { uri, server, stop, task })
     }
 

@@ -17,7 +17,7 @@ use sqe_policy::CedarPolicy;
 use crate::{
     config::{
         CatalogConfig, Config, ConfigError, CredentialsConfig, IdentityConfig, Keys, LimitsConfig, PolicyConfig,
-        SchedulerConfig,
+        Profile, SchedulerConfig,
     },
     memory,
     threads::OwnThreads,
@@ -42,7 +42,8 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
-    let mut builder = Engine::builder().identity(identity(&config.identity)?).limits(limits.clone());
+    let mut builder =
+        Engine::builder().identity(identity(&config.identity, config.server.profile)?).limits(limits.clone());
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -71,7 +72,7 @@ fn cryptography() -> Result<()> {
     Ok(sqe_auth::self_test()?)
 }
 
-fn identity(configured: &[IdentityConfig]) -> Result<Chain> {
+fn identity(configured: &[IdentityConfig], profile: Profile) -> Result<Chain> {
     let mut chain = Chain::default();
     for provider in configured {
         let verifier = match provider {
@@ -104,7 +105,12 @@ fn identity(configured: &[IdentityConfig]) -> Result<Chain> {
             }
         };
         // Database drivers that know only a user name and a password send a token as the latter.
-        chain = chain.then(verifier.accept_basic_password_token(true).build()?);
+        let verifier = verifier.accept_basic_password_token(true).build()?;
+        if verifier.is_development() && profile == Profile::Production {
+            let problem = "the production profile refuses the development issuer, wherever its keys are configured";
+            return Err(ConfigError(problem.to_owned()).into());
+        }
+        chain = chain.then(verifier);
     }
     Ok(chain)
 }

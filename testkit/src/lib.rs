@@ -3,6 +3,7 @@
 //! A thing that a test needs and that is not there skips the test on a developer's machine and fails it under
 //! `CI=true`: see [`required`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![expect(clippy::disallowed_methods, reason = "tests find their tools by environment")]
 
 pub mod process;
 pub mod python;

@@ -18,13 +18,15 @@ pub struct Trap {
     calls: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    /// Profile files and tokens.
+    files: tempfile::TempDir,
 }
 
 impl Trap {
     /// Listens on a free port of loopback.
     ///
     /// # Errors
-    /// The machine has no free port.
+    /// The machine has no free port, or no room for a few files.
     pub fn set() -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot listen on loopback")?;
         let address = listener.local_addr()?;
@@ -41,11 +43,21 @@ impl Trap {
                 }
             }
         });
-        Ok(Self { address, calls, stop, thread: Some(thread) })
+        let files = tempfile::tempdir()?;
+        let profile = format!(
+            "[default]\naws_access_key_id = canary-key\naws_secret_access_key = canary-secret\nendpoint_url = http://{address}\n"
+        );
+        let account = format!(
+            r#"{{"type": "service_account", "client_email": "canary", "private_key": "canary", "token_uri": "http://{address}"}}"#
+        );
+        for (name, text) in [("profile", profile), ("token", "canary-token".to_owned()), ("account", account)] {
+            std::fs::write(files.path().join(name), text)?;
+        }
+        Ok(Self { address, calls, stop, thread: Some(thread), files })
     }
 
     /// Variables that make every ambient way to credentials lead here: static keys, endpoints, the metadata services of
-    /// machines and containers, web identity, proxies.
+    /// machines and containers, profile files, web identity, service accounts, proxies.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let url = format!("http://{}", self.address);
@@ -55,7 +67,18 @@ impl Trap {
             ("AWS_SESSION_TOKEN", "canary-token".to_owned()),
             ("AWS_REGION", "canary-1".to_owned()),
             ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_PROFILE", "default".to_owned()),
+            ("AWS_ROLE_ARN", "arn:aws:iam::0:role/canary".to_owned()),
         ];
+        for (name, file) in [
+            ("AWS_SHARED_CREDENTIALS_FILE", "profile"),
+            ("AWS_CONFIG_FILE", "profile"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "token"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "account"),
+            ("AZURE_FEDERATED_TOKEN_FILE", "token"),
+        ] {
+            variables.push((name, self.files.path().join(file).display().to_string()));
+        }
         for name in [
             "AWS_ENDPOINT",
             "AWS_ENDPOINT_URL",

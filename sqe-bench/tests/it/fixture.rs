@@ -49,6 +49,7 @@ impl Files {
 
 /// The Python of `SQE_TEST_PYTHON`. Without it the tests that need DuckDB do nothing, except under `CI=true`, where
 /// they fail.
+#[expect(clippy::disallowed_methods, reason = "tests find their tools by environment")]
 pub(crate) fn python() -> Option<PathBuf> {
     let python = std::env::var_os("SQE_TEST_PYTHON").filter(|path| !path.is_empty()).map(PathBuf::from);
     let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");

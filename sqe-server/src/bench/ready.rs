@@ -25,6 +25,7 @@ pub(super) async fn measure(folder: &Path, token: &Secret) -> Result<f64> {
     Ok(median(samples))
 }
 
+#[expect(clippy::disallowed_methods, reason = "to take them away from a child")]
 async fn once(folder: &Path, token: &Secret) -> Result<f64> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("serve").arg("--config").arg(folder.join(site::CONFIG));

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result};
 use futures::TryStreamExt;
-use sqe_core::Secret;
+use sqe_core::{ErrorKind, Secret};
 use sqe_flight::client::{Client, ConnectOptions};
 
 use crate::{
@@ -40,7 +40,11 @@ pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
     }
     let format =
         arguments.output.unwrap_or_else(|| if std::io::stdout().is_terminal() { Format::Table } else { Format::Csv });
-    let client = Client::connect(&options).await?;
+    let client = Client::connect(&options).await.map_err(|error| match error.kind() {
+        // Nothing was sent yet: the address is wrong, or does not go with what it is to carry.
+        ErrorKind::InvalidInput => UsageError(error.message().to_owned()).into(),
+        _ => anyhow::Error::from(error),
+    })?;
     for statement in statements {
         let mut rows = client.execute(statement).await?;
         let mut writer = write::Writer::new(format, rows.schema(), std::io::stdout().lock())?;

@@ -45,6 +45,9 @@ fn nobody_there_is_unavailable() {
 #[case(&["sql", "--token", "secret", "-c", "SELECT 1"])]
 #[case(&["sql", "--token-file", "no-such-file", "-c", "SELECT 1"])]
 #[case(&["sql", "-c", " ; "])]
+#[case(&["sql", "--uri", "nowhere", "-c", "SELECT 1"])]
+#[case::a_token_in_plaintext_to_another_machine(&["sql", "--uri", "grpc://192.0.2.1:1", "--token-file", "Cargo.toml", "-c", "SELECT 1"])]
+#[case(&["audit", "verify", "--path", "no-such-folder"])]
 #[case(&["serve", "--config", "no-such-file"])]
 #[case(&["no-such-command"])]
 fn wrong_usage_is_told_from_failures(#[case] arguments: &[&str]) {

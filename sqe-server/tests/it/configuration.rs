@@ -40,6 +40,28 @@ fn production_refuses_the_development_issuer_and_permit_all() {
 }
 
 #[test]
+fn production_refuses_the_development_issuer_also_when_its_keys_are_configured_by_hand() {
+    let site = Site::new();
+    let file = site.path().join("sqe.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::create_dir(site.path().join("policies")).unwrap();
+    let nobody = "@id(\"nobody\") forbid (principal, action, resource);";
+    std::fs::write(site.path().join("policies/nobody.cedar"), nobody).unwrap();
+    let with = |issuer: &str| {
+        let jwt = format!(
+            "kind = \"jwt\"\nissuer = \"{issuer}\"\naudience = \"sqe\"\nkeys = \"ec\"\njwks_url = \"https://idp.example/jwks\""
+        );
+        let text = text.replace("kind = \"dev\"\n            path = \".\"", &jwt);
+        std::fs::write(&file, text.replace("kind = \"permit-all\"", "kind = \"cedar\"\npath = \"policies\"")).unwrap();
+    };
+    with("urn:sqe:development");
+    let output = refused(&site, &[("SQE__SERVER__PROFILE", "production")]);
+    assert!(stderr(&output).contains("development issuer"), "{}", stderr(&output));
+    with("https://idp.example");
+    site.serve(&[("SQE__SERVER__PROFILE", "production")]);
+}
+
+#[test]
 fn a_server_is_ready_soon_and_stops_when_it_is_told_to() {
     let site = Site::new();
     let begin = Instant::now();
@@ -56,8 +78,6 @@ fn a_server_is_ready_soon_and_stops_when_it_is_told_to() {
 fn a_second_server_on_the_same_trail_is_refused() {
     let site = Site::new();
     let (_server, _) = site.serve(&[]);
-    let mut command = Command::new(binary());
-    let output = command.arg("serve").arg("--config").arg(site.path().join("sqe.toml")).output().unwrap();
-    assert!(!output.status.success());
+    let output = refused(&site, &[]);
     assert!(stderr(&output).contains("one writer"), "{}", stderr(&output));
 }
