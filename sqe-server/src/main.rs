@@ -20,6 +20,10 @@ use clap::Parser;
 
 use cli::{AuditCommand, BenchCommand, Cli, Command};
 
+/// Planning makes and drops many small values, on a thread that is not the one that runs them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Ends with 2 on wrong usage, by itself.
     let cli = Cli::parse();
