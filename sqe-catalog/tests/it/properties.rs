@@ -434,6 +434,10 @@ fn p2_what_may_not_be_seen_changes_nothing() {
             rows.iter().filter(|row| row.is_visible(&case.held)).map(|row| masked(&case.held, row)).collect()
         };
         prop_assert_eq!(seen(&case.rows), seen(&others));
+        if case.held.is_none() {
+            // Nothing is hidden, and plans show the names of files.
+            return Ok(());
+        }
         let decision = Decision::permit_with(case.held.clone());
         one.fill(&case.rows, case.layout, decision.clone()).await;
         two.fill(&others, case.layout, decision).await;

@@ -9,7 +9,7 @@ use datafusion::{
 };
 use parking_lot::Mutex;
 use sqe_core::{
-    Engine, Result, Session,
+    Engine, ErrorKind, Result, Session,
     engine::EngineBuilder,
     scheduler::{Job, LocalScheduler, Scheduler},
 };
@@ -111,6 +111,22 @@ async fn above_a_barrier_only_rows_and_times_are_measured() {
     assert!(names.iter().all(|name| ["output_rows", "elapsed_compute"].contains(&name.as_str())), "{text}");
     let text = rows(&session(&engine, "root").await, sql).await.unwrap().join("\n");
     assert!(measured(&text).iter().any(|name| name == "output_batches"), "{text}");
+}
+
+/// A condition that fails is the person's mistake, wherever it is evaluated.
+#[tokio::test]
+async fn a_condition_that_fails_while_decoding_is_told_as_one_that_fails_later() {
+    for pushdown in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = two_files(dir.path(), pushdown, |builder| builder).await;
+        let root = session(&engine, "root").await;
+        for (condition, words) in [("10 / (k - 4) > 1", "division by zero"), ("CAST(seg AS INT) = 1", "cast")] {
+            let error = rows(&root, &format!("SELECT k FROM t WHERE {condition}")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{pushdown} {condition}: {error}");
+            assert!(error.message().to_lowercase().contains(words), "{pushdown} {condition}: {error}");
+        }
+        assert_eq!(rows(&root, "SELECT k FROM t WHERE 10 / (k - 400) >= 1").await.unwrap().len(), 0);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! From DataFusion's errors to ours.
 
+use std::error::Error as _;
+
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
@@ -70,18 +72,49 @@ fn classify(error: &DataFusionError) -> Option<Error> {
         DataFusionError::Configuration(_) => ErrorKind::InvalidInput,
         DataFusionError::NotImplemented(_) => ErrorKind::Unsupported,
         DataFusionError::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
-        DataFusionError::ObjectStore(inner) => {
-            return Some(match &**inner {
-                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                    Error::denied("the storage refused to hand over a file of this table")
-                }
-                object_store::Error::NotFound { .. } => {
-                    Error::internal("a data file of this table is missing from the storage")
-                }
-                _ => Error::unavailable("the storage does not answer; try again later"),
-            });
-        }
+        DataFusionError::ObjectStore(inner) => return Some(of_storage(inner)),
+        // Whatever went wrong while a file was decoded, conditions and the storage included.
+        DataFusionError::ParquetError(_) => return error.source().and_then(of_cause),
         _ => return None,
     };
     Some(Error::new(kind, text(error)))
+}
+
+fn of_storage(error: &object_store::Error) -> Error {
+    match error {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            Error::denied("the storage refused to hand over a file of this table")
+        }
+        object_store::Error::NotFound { .. } => {
+            Error::internal("a data file of this table is missing from the storage")
+        }
+        _ => Error::unavailable("the storage does not answer; try again later"),
+    }
+}
+
+/// What an error means whose causes are kept and whose kind tells nothing.
+fn of_cause(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut next = Some(error);
+    let mut causes = std::iter::from_fn(|| {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    });
+    causes.find_map(|cause| {
+        if let Some(ours) = cause.downcast_ref::<Error>() {
+            return Some(ours.clone());
+        }
+        if let Some(storage) = cause.downcast_ref::<object_store::Error>() {
+            return Some(of_storage(storage));
+        }
+        match cause.downcast_ref::<ArrowError>()? {
+            // DataFusion keeps only the text of what a condition met that is evaluated while decoding.
+            ArrowError::ComputeError(what) if what.starts_with("Error evaluating filter predicate") => {
+                let zero = what.contains("DivideByZero");
+                let other = "a condition cannot be computed for some row; look at its divisions and casts";
+                Some(Error::invalid(if zero { "division by zero" } else { other }))
+            }
+            _ => None,
+        }
+    })
 }
