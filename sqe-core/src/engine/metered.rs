@@ -29,6 +29,7 @@ use datafusion::{
     },
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+        metrics::MetricsSet,
         stream::RecordBatchStreamAdapter,
         unnest::{ListUnnest, UnnestExec},
         windows::{BoundedWindowAggExec, WindowAggExec, WindowUDFExpr},
@@ -59,7 +60,7 @@ pub(super) fn metered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionP
         } else {
             return Ok(Transformed::no(node));
         };
-        Ok(Transformed::yes(Arc::new(MeteredExec { window: node, needs }) as Arc<dyn ExecutionPlan>))
+        Ok(Transformed::yes(Arc::new(MeteredExec::new(node, needs)) as Arc<dyn ExecutionPlan>))
     })?;
     Ok(metered.data)
 }
@@ -101,6 +102,14 @@ fn reach(expr: &dyn WindowExpr) -> usize {
 struct MeteredExec {
     window: Arc<dyn ExecutionPlan>,
     needs: Needs,
+    /// What was really run, each with its measurements.
+    ran: Mutex<Vec<Arc<dyn ExecutionPlan>>>,
+}
+
+impl MeteredExec {
+    fn new(window: Arc<dyn ExecutionPlan>, needs: Needs) -> Self {
+        Self { window, needs, ran: Mutex::default() }
+    }
 }
 
 impl DisplayAs for MeteredExec {
@@ -127,7 +136,7 @@ impl ExecutionPlan for MeteredExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(window), true) => Ok(Arc::new(Self { window, needs: self.needs })),
+            (Some(window), true) => Ok(Arc::new(Self::new(window, self.needs))),
             _ => internal_err!("a metered window has exactly one input"),
         }
     }
@@ -136,13 +145,23 @@ impl ExecutionPlan for MeteredExec {
         vec![true]
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        let mut all = MetricsSet::new();
+        for metrics in self.ran.lock().iter().filter_map(|window| window.metrics()) {
+            metrics.iter().for_each(|metric| all.push(Arc::clone(metric)));
+        }
+        Some(all)
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
         let [input] = self.window.children()[..] else { return internal_err!("a window has exactly one input") };
         let consumer = MemoryConsumer::new(format!("{}[{partition}]", self.window.name()));
         let reservation = consumer.register(context.memory_pool());
         let meter = Arc::new(Mutex::new(Meter { needs: self.needs, given: 0, out: 0, held: 0, bytes: 0, reservation }));
         let tap = Arc::new(TapExec { input: Arc::clone(input), meter: Arc::clone(&meter) });
-        let rows = Arc::clone(&self.window).with_new_children(vec![tap])?.execute(partition, context)?;
+        let window = Arc::clone(&self.window).with_new_children(vec![tap])?;
+        self.ran.lock().push(Arc::clone(&window));
+        let rows = window.execute(partition, context)?;
         let schema = rows.schema();
         let rows = rows.inspect_ok(move |batch| meter.lock().give_back(batch.num_rows()));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
@@ -346,16 +365,41 @@ fn values(array: &ArrayRef, from: usize, to: usize, depth: usize) -> usize {
 
 /// What the rows of a batch take, and not what their buffers hold besides.
 fn bytes_of(batch: &RecordBatch) -> usize {
-    let column = |column: &ArrayRef| {
-        let views = match column.data_type() {
-            DataType::Utf8View => column.as_string_view().total_buffer_bytes_used(),
-            DataType::BinaryView => column.as_binary_view().total_buffer_bytes_used(),
-            _ => 0,
-        };
-        let fixed = column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
-        fixed.saturating_add(views)
+    batch.columns().iter().map(bytes_of_column).fold(0, usize::saturating_add)
+}
+
+fn bytes_of_column(column: &ArrayRef) -> usize {
+    // A slice of lists holds the elements of all lists; those between its first and its last are its own.
+    let elements = |values: &ArrayRef, from: Option<usize>, to: Option<usize>| {
+        let from = from.unwrap_or(0);
+        bytes_of_column(&values.slice(from, to.unwrap_or(from) - from)) + 8 * column.len()
     };
-    batch.columns().iter().map(column).fold(0, usize::saturating_add)
+    let at = |offset: Option<&i32>| offset.map(|offset| *offset as usize);
+    match column.data_type() {
+        DataType::Utf8View => 16 * column.len() + column.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => 16 * column.len() + column.as_binary_view().total_buffer_bytes_used(),
+        DataType::List(_) => {
+            let lists = column.as_list::<i32>();
+            elements(lists.values(), at(lists.value_offsets().first()), at(lists.value_offsets().last()))
+        }
+        DataType::LargeList(_) => {
+            let lists = column.as_list::<i64>();
+            let at = |offset: Option<&i64>| offset.map(|offset| *offset as usize);
+            elements(lists.values(), at(lists.value_offsets().first()), at(lists.value_offsets().last()))
+        }
+        DataType::Map(..) => {
+            let maps = column.as_map();
+            let entries: ArrayRef = Arc::new(maps.entries().clone());
+            elements(&entries, at(maps.value_offsets().first()), at(maps.value_offsets().last()))
+        }
+        DataType::FixedSizeList(..) => {
+            let lists = column.as_fixed_size_list();
+            let (from, to) = (lists.value_offset(0), lists.value_offset(lists.len()));
+            elements(lists.values(), usize::try_from(from).ok(), usize::try_from(to).ok())
+        }
+        DataType::Struct(_) => column.as_struct().columns().iter().map(bytes_of_column).fold(0, usize::saturating_add),
+        _ => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()),
+    }
 }
 
 #[cfg(test)]
@@ -402,6 +446,13 @@ mod tests {
         let field = Arc::new(arrow::datatypes::Field::new_list_field(inner.data_type().clone(), true));
         let outer: ArrayRef = Arc::new(ListArray::new(field, offsets, inner, None));
         assert_eq!([length(&outer, 0, 1), length(&outer, 0, 2), length(&outer, 1, 2)], [2, 5, 4]);
+    }
+
+    #[test]
+    fn only_the_elements_of_a_slice_of_lists_are_counted() {
+        let batch = batch(&[1000; 1000]);
+        let (whole, slice) = (bytes_of(&batch), bytes_of(&batch.slice(7, 10)));
+        assert!(whole > 8_000_000 && slice < whole / 90, "{whole} {slice}");
     }
 
     #[test]

@@ -123,13 +123,28 @@ pub(super) fn array_resize(args: &[ColumnarValue], rows: usize) -> DataFusionRes
 fn lists(value: Option<&ColumnarValue>) -> DataFusionResult<(u64, u64)> {
     let Some(value) = value else { return Ok((0, 0)) };
     let array = value.to_array(1)?;
-    let elements = match array.data_type() {
-        DataType::List(_) => array.as_list::<i32>().values().len(),
-        DataType::LargeList(_) => array.as_list::<i64>().values().len(),
-        DataType::FixedSizeList(..) => array.as_fixed_size_list().values().len(),
-        _ => array.len(),
+    // Of a slice the elements of all lists are there.
+    let (all, own) = match array.data_type() {
+        DataType::List(_) => {
+            let lists = array.as_list::<i32>();
+            let offsets = lists.value_offsets();
+            let span = offsets.last().copied().unwrap_or(0) - offsets.first().copied().unwrap_or(0);
+            (lists.values().len(), span as usize)
+        }
+        DataType::LargeList(_) => {
+            let lists = array.as_list::<i64>();
+            let offsets = lists.value_offsets();
+            let span = offsets.last().copied().unwrap_or(0) - offsets.first().copied().unwrap_or(0);
+            (lists.values().len(), span as usize)
+        }
+        DataType::FixedSizeList(..) => {
+            let lists = array.as_fixed_size_list();
+            (lists.values().len(), lists.len() * lists.value_length() as usize)
+        }
+        _ => (array.len(), array.len()),
     };
-    Ok((elements as u64, array.get_array_memory_size() as u64))
+    let bytes = array.get_array_memory_size() as u128 * own as u128 / all.max(1) as u128;
+    Ok((own as u64, u64::try_from(bytes).unwrap_or(u64::MAX)))
 }
 
 pub(super) fn array_to_string(args: &[ColumnarValue], rows: usize) -> DataFusionResult<u64> {

@@ -119,6 +119,22 @@ impl Bounded {
     }
 }
 
+fn take_bound(expr: &mut Expr) {
+    if let Expr::ScalarFunction(call) = expr
+        && let Some(Bounded { inner, .. }) = call.func.inner().downcast_ref::<Bounded>()
+    {
+        call.func = Arc::clone(inner);
+    }
+}
+
+fn put_bound(expr: &mut Expr) {
+    if let Expr::ScalarFunction(call) = expr
+        && let Some(bounded) = bounded(&call.func)
+    {
+        call.func = bounded;
+    }
+}
+
 fn slice(args: &ScalarFunctionArgs, from: usize, rows: usize) -> ScalarFunctionArgs {
     let values = args.args.iter().map(|argument| match argument {
         ColumnarValue::Array(array) => ColumnarValue::Array(array.slice(from, rows)),
@@ -194,11 +210,15 @@ impl ScalarUDFImpl for Bounded {
 
     /// What a function becomes is mostly itself again, or one like it: it must not lose its bound on the way.
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> DataFusionResult<ExprSimplifyResult> {
+        let mut args = args;
+        // It knows a list that is written out by its very function.
+        if self.inner.name() == "array_has" {
+            args.first_mut().into_iter().for_each(take_bound);
+        }
         let mut simplified = self.inner.inner().simplify(args, info)?;
-        if let ExprSimplifyResult::Simplified(Expr::ScalarFunction(call)) = &mut simplified
-            && let Some(bounded) = bounded(&call.func)
-        {
-            call.func = bounded;
+        match &mut simplified {
+            ExprSimplifyResult::Original(args) => args.first_mut().into_iter().for_each(put_bound),
+            ExprSimplifyResult::Simplified(expr) => put_bound(expr),
         }
         Ok(simplified)
     }

@@ -187,6 +187,18 @@ async fn the_operator_means_what_it_did(#[case] joined: &str, #[case] expected: 
     assert_eq!(text.as_string::<i32>().iter().collect::<Vec<_>>(), [expected]);
 }
 
+/// A list that is written out is looked into as `IN` is, where unknown stays unknown.
+#[rstest]
+#[case("value = ANY(ARRAY[nullif(value, 1), 7])")]
+#[case("array_has(make_array(nullif(value, 1), 7), value)")]
+#[case("value IN (nullif(value, 1), 7)")]
+#[tokio::test]
+async fn lists_that_are_written_out_know_unknown(#[case] condition: &str) {
+    let sql = format!("SELECT value FROM generate_series(1, 1) WHERE NOT ({condition})");
+    assert_eq!(ask(&sql).await.unwrap(), 0, "{condition}");
+    assert_eq!(ask(&sql.replace("nullif(value, 1)", "8")).await.unwrap(), 1, "{condition}");
+}
+
 #[tokio::test]
 async fn columns_of_the_operator_keep_their_names_and_types() {
     let sql = "SELECT 'a' || CAST(value AS VARCHAR) || 'b' FROM generate_series(1, 1)";
