@@ -9,7 +9,7 @@ use std::{collections::HashMap, rc::Rc};
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
     error::Result as DataFusionResult,
-    logical_expr::{Expr, LogicalPlan},
+    logical_expr::{Expr, LogicalPlan, Operator},
     sql::sqlparser::{keywords::Keyword, tokenizer::Token},
 };
 
@@ -27,7 +27,7 @@ pub(super) const HEIGHT: usize = 500;
 /// Brackets that are open at the same time. The parser allows fewer in expressions, and any number in types.
 const BRACKETS: usize = 200;
 /// In how many ways brackets before queries can be shared out between queries and joins; the parser tries them all.
-const WAYS: usize = 256;
+const WAYS: usize = 4_096;
 /// `*` and `t.*` in all select lists together.
 const WILDCARDS: usize = 1_000;
 /// Nodes of a plan, a common table expression counted as often as it is used.
@@ -372,6 +372,8 @@ fn size(expr: &Expr, inputs: &[Input<'_>]) -> DataFusionResult<Size> {
     // As in `readings`.
     match expr {
         Expr::Case(_) => total.described = total.asked.saturating_mul(2),
+        // This one becomes a function.
+        Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => total.asked = total.described,
         Expr::ScalarFunction(_)
         | Expr::AggregateFunction(_)
         | Expr::WindowFunction(_)

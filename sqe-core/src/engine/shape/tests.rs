@@ -102,8 +102,8 @@ fn brackets_before_queries_are_counted_where_they_multiply() {
         text(&format!("{}t{}", query.repeat(times), close.repeat(times)))
     };
     nested(20, "(", ")").unwrap();
-    nested(9, "((", "))").unwrap();
-    assert_eq!(nested(10, "((", "))").unwrap_err().kind(), ErrorKind::InvalidInput);
+    nested(13, "((", "))").unwrap();
+    assert_eq!(nested(14, "((", "))").unwrap_err().kind(), ErrorKind::InvalidInput);
     text(&vec!["((SELECT 1) UNION (SELECT 2))"; 50].join(" UNION ")).unwrap();
 }
 
@@ -322,6 +322,7 @@ fn columns_that_double_or_deepen_at_each_step_are_refused() {
 #[case::function("CAST(regexp_like(CAST(x AS VARCHAR), 'a|b') AS INT)")]
 #[case::range("CAST(floor(x) = 1.0 AS INT)")]
 #[case::types("abs(CASE WHEN random() > 0.5 THEN x END)")]
+#[case::types_of_text("CAST(CASE WHEN random() > 0.5 THEN CAST(x AS VARCHAR) || '1' END AS INT)")]
 #[test]
 fn shorthands_that_write_their_operand_out_several_times_are_weighed(#[case] expr: &str) {
     let chain = |times| plan(chained(times, "SELECT 1 AS x", &format!("SELECT {expr} AS x FROM c@")));
