@@ -12,6 +12,7 @@ use crate::{Error, Principal, Result};
 pub(super) struct Admission {
     running: Places,
     planning: Places,
+    listing: Places,
     queue: Duration,
 }
 
@@ -39,6 +40,8 @@ impl Admission {
         Self {
             running: Places::new(limits.concurrent, limits.concurrent_per_person),
             planning: Places::new(planning, planning / 4),
+            // Listing waits for catalogs more than it computes.
+            listing: Places::new(4 * planning, planning),
             queue: limits.queue,
         }
     }
@@ -59,12 +62,20 @@ impl Admission {
         self.turn(&self.planning, principal, "being planned").await
     }
 
+    /// Waits for a turn to list.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if it does not come in time.
+    pub(super) async fn admit_listing(&self, principal: &Principal) -> Result<Slot> {
+        self.turn(&self.listing, principal, "being listed").await
+    }
+
     async fn turn(&self, places: &Places, principal: &Principal, doing: &str) -> Result<Slot> {
         match tokio::time::timeout(self.queue, places.take(principal)).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) => Err(Error::unavailable("the engine is shutting down")),
             Err(_) => Err(Error::exhausted(format!(
-                "too many statements are {doing}; none ended within {} s; try again later",
+                "too many statements or lists are {doing}; none ended within {} s; try again later",
                 self.queue.as_secs()
             ))),
         }

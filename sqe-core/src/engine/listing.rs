@@ -67,17 +67,17 @@ impl Session {
     /// # Errors
     /// `Unavailable` if a catalog, the policy engine, or the storage of a table that this person may know of does not answer:
     /// never an empty list instead. `InvalidInput` for a pattern that is too long; `ResourceExhausted` if too much is being
-    /// planned; `DeadlineExceeded` if it takes longer than a statement may take.
+    /// listed; `DeadlineExceeded` if it takes longer than a statement may take.
     pub async fn tables(&self, request: &ListingRequest) -> Result<Vec<VisibleTable>> {
         Ok(self.list_in_turn(request).await?.tables)
     }
 
-    /// Lists in turn with statements that are being planned: a list of everything is as much work as they are.
+    /// Lists in turn: a list of everything is much work, and comes with few bytes.
     async fn list_in_turn(&self, request: &ListingRequest) -> Result<Listing> {
         self.check_alive()?;
         request.check()?;
         let engine = self.engine();
-        let _slot = engine.admission.admit_planning(&self.identity().principal).await?;
+        let _slot = engine.admission.admit_listing(&self.identity().principal).await?;
         let listed = tokio::time::timeout(engine.limits.deadline, self.list(request)).await;
         listed.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::DeadlineExceeded, "listing took longer than a statement may take"))

@@ -25,6 +25,7 @@ mod builder;
 mod decide;
 mod error;
 mod explain;
+mod held;
 mod ignored;
 mod information_schema;
 mod listing;

@@ -48,6 +48,13 @@ pub(super) struct Write {
     shared: super::builder::SharedRuntime,
 }
 
+impl Write {
+    /// The plan of the rows that are written.
+    pub(super) fn logical(&self) -> &LogicalPlan {
+        &self.rows.logical
+    }
+}
+
 /// An authorised change of definitions; several drops are made one by one, in order.
 #[derive(Debug)]
 pub(super) struct Change {
