@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn limited(bytes: usize) -> Share {
-        Arc::new(crate::session::Budget::new(bytes)).share(&sqe_core::Principal::new("idp", "alice"))
+        Arc::new(crate::session::Budget::of_parameters(bytes)).share(&sqe_core::Principal::new("idp", "alice"))
     }
 
     #[tokio::test]

@@ -70,3 +70,19 @@ impl FlightSqlServer {
         self.sessions.close_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_send_small_messages_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = incoming(listener);
+        let _client = tokio::net::TcpStream::connect(address).await.unwrap();
+        assert!(connections.next().await.unwrap().unwrap().nodelay().unwrap());
+    }
+}

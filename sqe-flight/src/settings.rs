@@ -39,6 +39,9 @@ pub struct Settings {
     /// Parameters that the server holds for one person, in bytes of Arrow data: those that are being received, and those
     /// that are bound to prepared statements, in all of the person's sessions. Default: 256 MiB.
     pub max_parameter_bytes_per_person: usize,
+    /// What the server keeps for one person between calls, in bytes: texts of prepared statements, and plans that wait
+    /// to be fetched, in all of the person's sessions. Default: 256 MiB.
+    pub max_kept_bytes_per_person: usize,
     /// Rows of parameters that one *query* may be run with; each is a run of its own. Updates have no such limit, for
     /// they run one after another. Default: 1,000.
     pub max_query_parameter_rows: usize,
@@ -62,6 +65,7 @@ impl Default for Settings {
             max_tickets: 256,
             max_parameter_bytes: 64 << 20,
             max_parameter_bytes_per_person: 256 << 20,
+            max_kept_bytes_per_person: 256 << 20,
             max_query_parameter_rows: 1_000,
         }
     }

@@ -115,7 +115,8 @@ impl FlightSqlServer {
             }
             Answer::Planned(_) => -1,
         };
-        let handle = session.keep(pending, &self.settings)?;
+        let share = self.sessions.keep_for(session, pending.bytes())?;
+        let handle = session.keep(pending.with_share(share), &self.settings)?;
         let ticket = TicketStatementQuery { statement_handle: handle.to_vec().into() }.as_any().encode_to_vec();
         Ok(self.info(descriptor, schema, ticket).with_total_records(records))
     }

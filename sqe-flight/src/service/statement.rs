@@ -19,6 +19,9 @@ use crate::{
     session::{Answer, Bound, FlightSession, Pending, Prepared},
 };
 
+/// What a prepared statement takes beside its text, in bytes.
+const PREPARED: usize = 4 << 10;
+
 impl FlightSqlServer {
     /// Refuses what is too long to be looked at.
     pub(super) async fn admit<'a>(&self, session: &FlightSession, sql: &'a str) -> Result<&'a str> {
@@ -27,7 +30,7 @@ impl FlightSqlServer {
         if length <= limit {
             return Ok(sql);
         }
-        // The engine has a limit too, and puts on record what it refuses.
+        // The engine's own limit is mostly the same, and it puts on record what it refuses.
         session.engine.describe(sql).await?;
         Err(Error::invalid(format!(
             "the statement has {length} bytes and at most {limit} are accepted; load large data with parameters"
@@ -140,7 +143,9 @@ impl FlightSqlServer {
     /// Describes a statement and keeps it.
     pub(super) async fn prepare(&self, session: &FlightSession, sql: String) -> Result<Prepared> {
         let shape = session.engine.describe(self.admit(session, &sql).await?).await?;
-        Ok(Prepared::new(sql, declare(&shape.schema, session.views()), shape.parameters, shape.kind))
+        let share = self.sessions.keep_for(session, sql.len() + PREPARED)?;
+        let declared = declare(&shape.schema, session.views());
+        Ok(Prepared::new(sql, shape, declared, share))
     }
 
     /// The schema of a statement's rows, without running it.

@@ -1,4 +1,4 @@
-//! How much of what people send is held for each of them.
+//! How much is held for each person.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -12,13 +12,23 @@ use sqe_core::{Error, ErrorKind, Principal, Result};
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
+    /// What it is a budget of, and what to do when it is used up.
+    what: &'static str,
+    advice: &'static str,
     held: Mutex<HashMap<Principal, usize>>,
 }
 
 impl Budget {
-    /// A budget of `limit` bytes a person.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, held: Mutex::default() }
+    /// A budget of `limit` bytes of parameters a person.
+    pub(crate) fn of_parameters(limit: usize) -> Self {
+        let advice = "close prepared statements, or bind fewer rows at once";
+        Self { limit, what: "parameters", advice, held: Mutex::default() }
+    }
+
+    /// A budget of `limit` bytes a person of what is kept between calls.
+    pub(crate) fn of_answers(limit: usize) -> Self {
+        let advice = "fetch the answers that wait, or close prepared statements";
+        Self { limit, what: "statements and answers", advice, held: Mutex::default() }
     }
 
     /// A share of a person's budget, still of nothing.
@@ -49,15 +59,14 @@ impl Share {
         if more == 0 {
             return Ok(());
         }
-        let Budget { limit, held } = &*self.0.budget;
+        let Budget { limit, what, advice, held } = &*self.0.budget;
         let mut held = held.lock();
         let all = held.get(&self.0.person).copied().unwrap_or(0).saturating_add(more);
         if all > *limit {
             return Err(Error::new(
                 ErrorKind::ResourceExhausted,
                 format!(
-                    "more than {limit} bytes of parameters would be held for you, in all of your sessions together; \
-                     close prepared statements, or bind fewer rows at once"
+                    "more than {limit} bytes of {what} would be held for you, in all of your sessions together; {advice}"
                 ),
             ));
         }
@@ -89,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_persons_shares_are_added_up_and_given_back() {
-        let budget = Arc::new(Budget::new(100));
+        let budget = Arc::new(Budget::of_parameters(100));
         let (alice, bob) = (Principal::new("idp", "alice"), Principal::new("idp", "bob"));
         let first = budget.share(&alice);
         first.grow_to(60).unwrap();

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use sqe_core::{
     Error, ErrorKind, Result, Session,
-    engine::{Planned, StatementKind},
+    engine::{Planned, StatementKind, StatementShape},
 };
 
 use super::budget::Share;
@@ -35,11 +35,25 @@ pub(crate) struct Pending {
     pub(crate) answer: Answer,
     /// Since when it waits.
     since: Instant,
+    /// The part of its person's budget that it takes while it waits.
+    share: Option<Share>,
 }
 
 impl Pending {
     pub(crate) fn new(declared: SchemaRef, answer: Answer) -> Self {
-        Self { declared, answer, since: Instant::now() }
+        Self { declared, answer, since: Instant::now(), share: None }
+    }
+
+    /// About how many bytes it takes while it waits. What has run already takes next to nothing, and cannot be refused.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.answer {
+            Answer::Planned(plans) => plans.iter().map(Planned::held_bytes).fold(0, usize::saturating_add),
+            Answer::Done(_) => 0,
+        }
+    }
+
+    pub(crate) fn with_share(self, share: Share) -> Self {
+        Self { share: Some(share), ..self }
     }
 }
 
@@ -74,12 +88,15 @@ pub(crate) struct Prepared {
     /// What was bound in a call of its own.
     pub(crate) bound: Mutex<Option<Arc<Bound>>>,
     used: Mutex<Instant>,
+    _share: Share,
 }
 
 impl Prepared {
-    /// A statement to which nothing is bound.
-    pub(crate) fn new(sql: String, declared: SchemaRef, parameters: SchemaRef, kind: StatementKind) -> Self {
-        Self { sql, declared, parameters, kind, bound: Mutex::default(), used: Mutex::new(Instant::now()) }
+    /// A statement to which nothing is bound, and the part of its person's budget that it takes.
+    pub(crate) fn new(sql: String, shape: StatementShape, declared: SchemaRef, share: Share) -> Self {
+        let StatementShape { parameters, kind, .. } = shape;
+        let used = Mutex::new(Instant::now());
+        Self { sql, declared, parameters, kind, bound: Mutex::default(), used, _share: share }
     }
 
     /// Notes that it is in use.
@@ -207,7 +224,8 @@ impl FlightSession {
         let unknown =
             || Error::not_found("this ticket is unknown here: used already, too old, or of another session; ask again");
         let handle = Handle::try_from(handle).map_err(|_| unknown())?;
-        let pending = self.tickets.lock().remove(&handle).ok_or_else(unknown)?;
+        let mut pending = self.tickets.lock().remove(&handle).ok_or_else(unknown)?;
+        pending.share = None;
         if pending.since.elapsed() >= settings.ticket_ttl {
             return Err(unknown());
         }

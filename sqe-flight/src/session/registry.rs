@@ -52,6 +52,7 @@ pub(crate) struct Sessions {
     settings: Arc<Settings>,
     all: Mutex<HashMap<Digest, Arc<FlightSession>>>,
     parameters: Arc<Budget>,
+    answers: Arc<Budget>,
     sweeper: Once,
 }
 
@@ -68,13 +69,28 @@ fn unauthenticated() -> Error {
 
 impl Sessions {
     pub(crate) fn new(engine: Engine, settings: Arc<Settings>) -> Self {
-        let parameters = Arc::new(Budget::new(settings.max_parameter_bytes_per_person));
-        Self { engine, settings, all: Mutex::default(), parameters, sweeper: Once::new() }
+        let parameters = Arc::new(Budget::of_parameters(settings.max_parameter_bytes_per_person));
+        let answers = Arc::new(Budget::of_answers(settings.max_kept_bytes_per_person));
+        Self { engine, settings, all: Mutex::default(), parameters, answers, sweeper: Once::new() }
     }
 
     /// A share, still of nothing, in what the server holds of parameters for the session's person.
     pub(crate) fn parameters_of(&self, session: &FlightSession) -> Share {
         self.parameters.share(&session.engine.identity().principal)
+    }
+
+    /// A share of `bytes` in what the server keeps between calls for the session's person.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if the person has not so much left.
+    pub(crate) fn keep_for(&self, session: &FlightSession, bytes: usize) -> Result<Share> {
+        let share = self.answers.share(&session.engine.identity().principal);
+        if share.grow_to(bytes).is_err() {
+            // What waited for too long takes no room from anybody.
+            self.sweep();
+            share.grow_to(bytes)?;
+        }
+        Ok(share)
     }
 
     /// The session of the caller. Credentials of their own get a session that lives as long as they are used, one for

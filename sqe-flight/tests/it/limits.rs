@@ -153,6 +153,36 @@ async fn what_a_person_has_bound_is_limited_over_all_sessions_and_given_back() {
     third.execute().await.unwrap();
 }
 
+/// Plans and texts that wait are memory, too, and their sizes are for whoever sends them to choose.
+#[tokio::test]
+async fn what_is_kept_for_a_person_is_limited_over_all_sessions_and_given_back() {
+    let mut settings = Settings::default();
+    settings.max_kept_bytes_per_person = 400_000;
+    let server = server_with(settings).await;
+    let (mut one, mut two) = (server.nobody().await, server.nobody().await);
+    one.handshake("alice", "alice-password").await.unwrap();
+    two.handshake("alice", "alice-password").await.unwrap();
+    let long = format!("SELECT '{}' AS a", "x".repeat(100_000));
+    let waiting = one.execute(long.clone(), None).await.unwrap();
+    let error = two.execute(long.clone(), None).await.unwrap_err();
+    assert_eq!(status(&error).code(), Code::ResourceExhausted);
+    assert!(status(&error).message().contains("fetch the answers that wait"), "{error}");
+    // Small statements, and other people, still have room; what was fetched waits no more.
+    two.execute("SELECT 1".into(), None).await.unwrap();
+    server.raw("bob").await.execute(long.clone(), None).await.unwrap();
+    assert_eq!(fetch(&mut one, waiting).await.unwrap()[0].num_rows(), 1);
+    two.execute(long.clone(), None).await.unwrap();
+
+    let mut mallory = server.raw("mallory").await;
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        kept.push(mallory.prepare(long.clone(), None).await.unwrap());
+    }
+    assert_eq!(code(mallory.prepare(long.clone(), None).await), Code::ResourceExhausted);
+    kept.pop().unwrap().close().await.unwrap();
+    mallory.prepare(long, None).await.unwrap();
+}
+
 #[tokio::test]
 async fn parameters_that_are_small_on_the_wire_alone_are_refused_before_they_are_unpacked() {
     let server = server().await;
