@@ -6,7 +6,7 @@ use arrow::{
 };
 use datafusion::{error::Result as DataFusionResult, logical_expr::ColumnarValue};
 
-use super::measure::{Numbers, constant, integers, lengths, texts, written_out};
+use super::measure::{Numbers, constant, integers, lengths, span, texts, written_out};
 
 fn sum(rows: usize, of: impl Fn(usize) -> u64) -> u64 {
     (0..rows).fold(0, |sum, row| sum.saturating_add(of(row)))
@@ -127,24 +127,20 @@ fn lists(value: Option<&ColumnarValue>) -> DataFusionResult<(u64, u64)> {
     let (all, own) = match array.data_type() {
         DataType::List(_) => {
             let lists = array.as_list::<i32>();
-            let offsets = lists.value_offsets();
-            let span = offsets.last().copied().unwrap_or(0) - offsets.first().copied().unwrap_or(0);
-            (lists.values().len(), span as usize)
+            (lists.values().len(), span(lists.value_offsets()))
         }
         DataType::LargeList(_) => {
             let lists = array.as_list::<i64>();
-            let offsets = lists.value_offsets();
-            let span = offsets.last().copied().unwrap_or(0) - offsets.first().copied().unwrap_or(0);
-            (lists.values().len(), span as usize)
+            (lists.values().len(), span(lists.value_offsets()))
         }
         DataType::FixedSizeList(..) => {
             let lists = array.as_fixed_size_list();
-            (lists.values().len(), lists.len() * lists.value_length() as usize)
+            (lists.values().len(), lists.len() as u64 * lists.value_length() as u64)
         }
-        _ => (array.len(), array.len()),
+        _ => (array.len(), array.len() as u64),
     };
-    let bytes = array.get_array_memory_size() as u128 * own as u128 / all.max(1) as u128;
-    Ok((own as u64, u64::try_from(bytes).unwrap_or(u64::MAX)))
+    let bytes = array.get_array_memory_size() as u128 * u128::from(own) / all.max(1) as u128;
+    Ok((own, u64::try_from(bytes).unwrap_or(u64::MAX)))
 }
 
 pub(super) fn array_to_string(args: &[ColumnarValue], rows: usize) -> DataFusionResult<u64> {

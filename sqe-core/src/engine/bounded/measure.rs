@@ -1,7 +1,7 @@
 //! How large arguments are, row by row and in all.
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
+    array::{Array, ArrayRef, AsArray, OffsetSizeTrait},
     compute::cast,
     datatypes::{DataType, Int64Type},
 };
@@ -78,19 +78,20 @@ pub(super) fn elements(value: Option<&ColumnarValue>) -> DataFusionResult<Number
     })
 }
 
+/// How much lies between the first offset and the last: what a slice has of the values that it shares.
+pub(super) fn span<O: OffsetSizeTrait>(offsets: &[O]) -> u64 {
+    let at = |offset: Option<&O>| offset.map_or(0, |offset| offset.as_usize());
+    at(offsets.last()).saturating_sub(at(offsets.first())) as u64
+}
+
 /// The bytes of all values of a column. Columns are cut out of larger ones, whose bytes do not count.
 pub(super) fn column(array: &ArrayRef) -> u64 {
-    let span = |first: Option<i64>, last: Option<i64>| {
-        u64::try_from(last.unwrap_or(0).saturating_sub(first.unwrap_or(0))).unwrap_or(0)
-    };
-    let short = |offsets: &[i32]| span(offsets.first().copied().map(i64::from), offsets.last().copied().map(i64::from));
-    let long = |offsets: &[i64]| span(offsets.first().copied(), offsets.last().copied());
     match array.data_type() {
-        DataType::Utf8 => short(array.as_string::<i32>().value_offsets()),
-        DataType::LargeUtf8 => long(array.as_string::<i64>().value_offsets()),
+        DataType::Utf8 => span(array.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => span(array.as_string::<i64>().value_offsets()),
         DataType::Utf8View => array.as_string_view().lengths().map(u64::from).sum(),
-        DataType::Binary => short(array.as_binary::<i32>().value_offsets()),
-        DataType::LargeBinary => long(array.as_binary::<i64>().value_offsets()),
+        DataType::Binary => span(array.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => span(array.as_binary::<i64>().value_offsets()),
         DataType::BinaryView => array.as_binary_view().lengths().map(u64::from).sum(),
         _ => array.get_array_memory_size() as u64,
     }
