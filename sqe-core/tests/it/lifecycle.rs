@@ -1,7 +1,12 @@
 //! Sessions, audit, deadlines, cancellation, caps.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use arrow::datatypes::DataType;
+use datafusion::{
+    common::ScalarValue,
+    logical_expr::{ColumnarValue, Volatility, create_udf},
+};
 use futures::StreamExt;
 use sqe_core::{
     Credentials, Decision, ErrorKind, Secret,
@@ -82,6 +87,26 @@ async fn a_dropped_stream_is_cancelled_and_told_to_the_trail() {
     let events = world.trail.events.lock();
     let EventKind::Effect(effect) = &events[1].kind else { panic!("no effect") };
     assert_eq!(effect.outcome, Outcome::Cancelled);
+}
+
+/// Constants are computed while a statement is planned.
+#[tokio::test]
+async fn a_statement_on_which_planning_panics_is_on_record() {
+    let number = |args: &[ColumnarValue]| match &args[0] {
+        ColumnarValue::Scalar(ScalarValue::Int64(Some(13))) => panic!("of this test"),
+        other => Ok(other.clone()),
+    };
+    let number = create_udf("number", vec![DataType::Int64], DataType::Int64, Volatility::Immutable, Arc::new(number));
+    let world = world_with(|builder| builder.function(number));
+    assert_eq!(world.rows("root", "SELECT number(12)").await.unwrap(), ["12"]);
+    let before = world.trail.events.lock().len();
+    let error = world.rows("root", "SELECT number(13)").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(!error.message().contains("of this test"), "{error}");
+    let events = world.trail.events.lock().split_off(before);
+    assert_eq!(events.len(), 1);
+    assert!(matches!(events[0].kind, EventKind::Refused(_)), "{:?}", events[0].kind);
+    assert_eq!(world.rows("root", "SELECT number(12)").await.unwrap(), ["12"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
