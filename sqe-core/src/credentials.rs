@@ -150,14 +150,34 @@ impl CredentialVendor for RefusingVendor {
     }
 }
 
+/// A bearer token for one other system.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AccessToken {
+    /// The token itself.
+    pub secret: Secret,
+    /// When it ends; `None` if its issuer did not say.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl AccessToken {
+    /// A token that ends at `expires_at`.
+    #[must_use]
+    pub fn new(secret: Secret, expires_at: Option<DateTime<Utc>>) -> Self {
+        Self { secret, expires_at }
+    }
+}
+
 /// Turns a person's identity into a token for another system (RFC 8693).
 #[async_trait]
 pub trait TokenExchange: fmt::Debug + Send + Sync + 'static {
-    /// A token for `audience` that names `identity`.
+    /// A token for `audience` that names `identity`, good now.
     ///
     /// # Errors
-    /// `Unauthenticated` if the identity carries no delegable proof; no service account stands in.
-    async fn exchange(&self, identity: &Identity, audience: &str) -> Result<Secret>;
+    /// `Unauthenticated` if the identity carries no delegable proof (no service account stands in) or the issuer no
+    /// longer accepts it, `PermissionDenied` if the issuer does not give this person a token for this audience,
+    /// `Unavailable` if the issuer does not answer.
+    async fn exchange(&self, identity: &Identity, audience: &str) -> Result<AccessToken>;
 }
 
 #[cfg(test)]

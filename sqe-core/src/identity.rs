@@ -25,6 +25,41 @@ pub enum Credentials {
         /// The password; clients also put tokens here.
         password: Secret,
     },
+    /// The certificate of a TLS peer that proved to hold its private key (RFC 8446, 4.4.3). Only a front end that
+    /// finished the handshake may say so.
+    ClientCertificate(CertificateChain),
+    /// Somebody's own credentials, and whom they ask to act as. Who may act as whom is an operator's word, given to a
+    /// provider; one that knows no such word answers `None`.
+    ActingAs {
+        /// What proves the one who asks.
+        actor: Box<Credentials>,
+        /// The person to act as, in the spelling that the provider knows.
+        subject: String,
+    },
+}
+
+/// X.509 certificates in DER (RFC 5280), the peer's own first.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CertificateChain {
+    certificates: Vec<Vec<u8>>,
+}
+
+impl CertificateChain {
+    /// A chain that begins with the peer's own certificate.
+    pub fn new(certificates: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self { certificates: certificates.into_iter().collect() }
+    }
+
+    /// The certificates in DER, the peer's own first.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates.iter().map(Vec::as_slice)
+    }
+}
+
+impl fmt::Debug for CertificateChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CertificateChain({} certificates)", self.certificates.len())
+    }
 }
 
 /// A person or program: the issuer that vouches for it and its name there. Never an e-mail address.
@@ -49,6 +84,18 @@ impl fmt::Display for Principal {
     }
 }
 
+/// By what names a credential can be revoked. None of them is a secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CredentialRef {
+    /// The credential's own name: `jti` of a JWT (RFC 7519, 4.1.7), the id of an API token, a certificate's fingerprint.
+    pub id: Option<String>,
+    /// The log-in that it came from, with others: `sid` (OpenID Connect Front-Channel Logout 1.0, section 3).
+    pub session: Option<String>,
+    /// When it was issued: `iat`. What revokes all of a person's credentials up to a moment needs it.
+    pub issued_at: Option<DateTime<Utc>>,
+}
+
 /// What an [`IdentityProvider`] says about who holds some credentials.
 ///
 /// A plain `Identity` opens nothing: only the engine makes it a [`Verified`] one, by asking a provider itself.
@@ -71,6 +118,8 @@ pub struct Identity {
     pub actors: Vec<Principal>,
     /// A proof that may be exchanged for other systems' tokens. It never prints.
     pub proof: Option<Secret>,
+    /// By what names the credentials can be revoked.
+    pub credential: CredentialRef,
 }
 
 impl Identity {
@@ -86,6 +135,7 @@ impl Identity {
             expires_at: None,
             actors: Vec::new(),
             proof: None,
+            credential: CredentialRef::default(),
         }
     }
 
@@ -127,6 +177,7 @@ impl fmt::Debug for Identity {
             .field("expires_at", &self.expires_at)
             .field("actors", &self.actors)
             .field("delegable", &self.proof.is_some())
+            .field("credential", &self.credential)
             .finish_non_exhaustive()
     }
 }

@@ -24,7 +24,7 @@ pub mod scheduler;
 pub mod conformance;
 
 pub use error::{Error, ErrorKind, Result};
-pub use identity::{Credentials, Identity, IdentityProvider, Principal, Verified};
+pub use identity::{CertificateChain, CredentialRef, Credentials, Identity, IdentityProvider, Principal, Verified};
 pub use names::{Column, ColumnType, FieldId, QueryId, TableId, TableName};
 pub use policy::{Access, Action, Decision, PolicyEngine, PolicyRequest, Resource};
 pub use secret::Secret;

@@ -85,11 +85,17 @@ impl IdentityFixture {
     fn all_secrets(&self) -> Vec<&str> {
         let credentials = self.accepted.iter().map(|(credentials, _)| credentials);
         let credentials = credentials.chain(&self.foreign).chain(self.rejected.iter().map(|(_, rejected)| rejected));
-        let shown = credentials.map(|credentials| match credentials {
-            Credentials::Bearer(token) => token,
-            Credentials::Basic { password, .. } => password,
-        });
+        let shown = credentials.filter_map(secret_of);
         shown.chain(&self.secrets).map(Secret::expose).filter(|text| !text.is_empty()).collect()
+    }
+}
+
+fn secret_of(credentials: &Credentials) -> Option<&Secret> {
+    match credentials {
+        Credentials::Bearer(token) => Some(token),
+        Credentials::Basic { password, .. } => Some(password),
+        Credentials::ActingAs { actor, .. } => secret_of(actor),
+        Credentials::ClientCertificate(_) => None,
     }
 }
 

@@ -18,7 +18,7 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-use super::{Engine, Inner, admission::Admission, bounded};
+use super::{Engine, Inner, admission::Admission, bounded, session::OpenSessions};
 use crate::{
     Error, IdentityProvider, PolicyEngine, Result, Secret,
     audit::AuditSink,
@@ -45,10 +45,23 @@ pub struct Limits {
     pub memory: Option<usize>,
     /// The longest accepted statement text, in bytes.
     pub statement_bytes: usize,
+    /// What happens to a statement whose person's credentials end while it runs.
+    pub expiry: Expiry,
+}
+
+/// What happens to a statement whose person's credentials end while it runs. New statements are refused from that moment
+/// on either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expiry {
+    /// It stops. The default: a right that has ended reads nothing.
+    #[default]
+    Stop,
+    /// It may end within so long, and is stopped then. What withdraws the right explicitly stops it at once.
+    Finish(Duration),
 }
 
 impl Default for Limits {
-    /// 64 statements, 16 a person, 10 s in the queue, 1 h in all, memory not bounded, 1 MiB of text.
+    /// 64 statements, 16 a person, 10 s in the queue, 1 h in all, memory not bounded, 1 MiB of text, stop at expiry.
     fn default() -> Self {
         Self {
             concurrent: 64,
@@ -57,6 +70,7 @@ impl Default for Limits {
             deadline: Duration::from_secs(3600),
             memory: None,
             statement_bytes: 1 << 20,
+            expiry: Expiry::Stop,
         }
     }
 }
@@ -271,6 +285,7 @@ impl EngineBuilder {
             mask_key: self.mask_key.unwrap_or_else(random_key),
             codec,
             nodes: self.nodes,
+            sessions: OpenSessions::default(),
         })))
     }
 }

@@ -48,7 +48,7 @@ use std::{
 
 use datafusion::execution::SessionState;
 
-pub use builder::{EngineBuilder, Limits};
+pub use builder::{EngineBuilder, Expiry, Limits};
 pub use listing::{ListingRequest, VisibleTable};
 pub use plan::{Planned, Statement, StatementKind, StatementShape};
 pub use run::QueryStream;
@@ -56,7 +56,7 @@ pub use session::{Session, SessionOptions};
 pub use write::Ingest;
 
 use crate::{
-    Credentials, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, govern::GovernedCodec,
+    Credentials, Identity, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, govern::GovernedCodec,
     scheduler::Scheduler,
 };
 
@@ -79,6 +79,7 @@ struct Inner {
     mask_key: Secret,
     codec: Option<GovernedCodec>,
     nodes: Vec<String>,
+    sessions: session::OpenSessions,
 }
 
 impl fmt::Debug for Engine {
@@ -101,6 +102,15 @@ impl Engine {
     /// cannot decide now.
     pub async fn session(&self, credentials: &Credentials, options: SessionOptions) -> Result<Session> {
         Session::open(Arc::clone(&self.0), credentials, options).await
+    }
+
+    /// Ends the open sessions whose identity `ends`: their running statements stop, and later calls on them are
+    /// `Unauthenticated`. Gives the number of sessions that were ended.
+    ///
+    /// This reaches who is in already. That nobody comes in again with a withdrawn credential is the identity
+    /// provider's part, and has to be done first: a log-in between the two would otherwise be missed.
+    pub fn end_sessions(&self, ends: impl Fn(&Identity) -> bool) -> usize {
+        self.0.sessions.end(ends)
     }
 
     /// The names of the configured catalogs, for operators. People are shown [`Session::catalogs`].

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
@@ -19,7 +19,7 @@ use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture};
 use tokio::time::Sleep;
 
 use super::{
-    Session,
+    Expiry, Session,
     admission::Slot,
     explain::{self, Explain},
     plan::{Planned, Rows, Work, count_batch},
@@ -67,9 +67,13 @@ impl Stop {
         let mut at = started + session.engine().limits.deadline;
         let mut expiry = false;
         if let Some(end) = session.identity().expires_at {
-            let left = (end - Utc::now()).to_std().unwrap_or_default();
-            if Instant::now() + left < at {
-                at = Instant::now() + left;
+            let grace = match session.engine().limits.expiry {
+                Expiry::Stop => Duration::ZERO,
+                Expiry::Finish(grace) => grace,
+            };
+            let left = (end - Utc::now()).to_std().unwrap_or_default().saturating_add(grace);
+            if let Some(end) = Instant::now().checked_add(left).filter(|end| *end < at) {
+                at = end;
                 expiry = true;
             }
         }

@@ -1,6 +1,10 @@
 //! Credentials → a person's session.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use chrono::Utc;
 use parking_lot::Mutex;
@@ -55,9 +59,20 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(super) async fn open(engine: Arc<Inner>, credentials: &Credentials, options: SessionOptions) -> Result<Self> {
-        let Some(identity) = engine.identity.authenticate(credentials).await? else {
-            return Err(Error::unauthenticated("the credentials were not accepted; log in again"));
-        };
+        loop {
+            let endings = engine.sessions.endings();
+            let Some(identity) = engine.identity.authenticate(credentials).await? else {
+                return Err(Error::unauthenticated("the credentials were not accepted; log in again"));
+            };
+            let session = Self::begin(Arc::clone(&engine), identity, options.clone())?;
+            // Whose right was withdrawn while the provider looked is asked once more.
+            if engine.sessions.add(&session, endings) {
+                return Ok(session);
+            }
+        }
+    }
+
+    fn begin(engine: Arc<Inner>, identity: Identity, options: SessionOptions) -> Result<Self> {
         let (catalog, schema) = engine.defaults.clone();
         let defaults = (options.catalog.unwrap_or(catalog), options.schema.unwrap_or(schema));
         let opened = engine.catalogs.keys().map(|name| (name.clone(), OnceCell::new())).collect();
@@ -134,6 +149,59 @@ impl Session {
         let (Some(binding), Some(cell)) = (self.binding(name), self.0.opened.get(name)) else { return Ok(None) };
         let open = || binding_open(binding, name, &self.0.identity);
         cell.get_or_try_init(open).await.map(|session| Some(Arc::clone(session)))
+    }
+}
+
+/// The sessions that are open, so that those of a person whose right was withdrawn can be ended.
+#[derive(Debug, Default)]
+pub(super) struct OpenSessions {
+    all: Mutex<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    sessions: Vec<Weak<SessionInner>>,
+    /// How many there may be before those that are gone are looked for.
+    tidy_at: usize,
+    /// How often sessions were ended.
+    endings: u64,
+}
+
+impl OpenSessions {
+    fn endings(&self) -> u64 {
+        self.all.lock().endings
+    }
+
+    /// Takes in a session that was authenticated when sessions had been ended so often. `false`: they were again since.
+    fn add(&self, session: &Session, endings: u64) -> bool {
+        let mut all = self.all.lock();
+        if all.endings != endings {
+            return false;
+        }
+        if all.sessions.len() >= all.tidy_at {
+            all.sessions.retain(|session| session.strong_count() > 0);
+            all.tidy_at = (2 * all.sessions.len()).max(64);
+        }
+        all.sessions.push(Arc::downgrade(&session.0));
+        true
+    }
+
+    /// Closes the sessions whose identity `ends`. Gives their number.
+    pub(super) fn end(&self, ends: impl Fn(&Identity) -> bool) -> usize {
+        let open: Vec<_> = {
+            let mut all = self.all.lock();
+            all.endings += 1;
+            all.sessions.iter().filter_map(Weak::upgrade).collect()
+        };
+        // Nothing of others' runs under the lock.
+        let ended = open.into_iter().filter(|session| !session.closed.is_cancelled() && ends(&session.identity));
+        ended.inspect(|session| session.closed.cancel()).count()
+    }
+}
+
+impl fmt::Debug for SessionInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionInner").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 

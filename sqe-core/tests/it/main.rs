@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod endings;
 mod governance;
 #[cfg(feature = "conformance")]
 mod kits;
