@@ -1,5 +1,6 @@
 //! What an operator writes: one TOML file, with `SQE__SECTION__KEY` variables over it. Data only: `wire` makes objects.
 
+mod identity;
 mod load;
 mod nearest;
 mod profile;
@@ -8,6 +9,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
+pub(crate) use identity::{IdentityConfig, Keys};
 pub(crate) use load::{PREFIX, load};
 
 /// A configuration that cannot be used, and what to change.
@@ -97,62 +99,6 @@ pub(crate) struct TlsConfig {
     pub(crate) cert_file: PathBuf,
     /// The private key, PEM.
     pub(crate) key_file: PathBuf,
-}
-
-/// `[[identity]]`
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-#[expect(clippy::large_enum_variant, reason = "there are a few of them in a process")]
-pub(crate) enum IdentityConfig {
-    /// JWT access tokens of one issuer.
-    Jwt {
-        /// `iss`, compared exactly.
-        issuer: String,
-        /// One of the token's `aud`.
-        audience: String,
-        /// The issuer's key set (RFC 7517), fetched when it is needed.
-        jwks_url: Option<url::Url>,
-        /// The issuer's key set as a file.
-        jwks_file: Option<PathBuf>,
-        /// What the issuer signs with.
-        #[serde(default)]
-        keys: Keys,
-        /// The claim that lists groups: a name, or a JSON pointer such as `/realm_access/groups`.
-        #[serde(default = "groups_claim")]
-        groups_claim: String,
-        /// The claim that lists roles.
-        #[serde(default = "roles_claim")]
-        roles_claim: String,
-        /// Claims that policies may use as attributes.
-        #[serde(default)]
-        attributes: Vec<String>,
-    },
-    /// The issuer of `sqe demo`, for development.
-    Dev {
-        /// The folder of its signing key, which is made when it is not there.
-        path: PathBuf,
-    },
-}
-
-fn groups_claim() -> String {
-    "groups".to_owned()
-}
-
-fn roles_claim() -> String {
-    "roles".to_owned()
-}
-
-/// A family of signature algorithms.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Keys {
-    /// RS256 to RS512, PS256 to PS512.
-    #[default]
-    Rsa,
-    /// ES256, ES384.
-    Ec,
-    /// Ed25519.
-    Ed,
 }
 
 /// `[policy]`

@@ -1,11 +1,12 @@
 //! From configuration to objects: one line for each way to do a thing.
 
+mod identity;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use datafusion::prelude::SessionConfig;
 use sqe_audit::Trail;
-use sqe_auth::{Chain, DevIssuer, JwksSettings, JwtVerifier, KeyFamily, KeySet};
 use sqe_catalog::{LocalVendor, SqlCatalog, SqlOptions, Stores, memory::MemoryCatalog};
 use sqe_core::{
     Engine, Secret,
@@ -15,10 +16,7 @@ use sqe_core::{
 use sqe_policy::CedarPolicy;
 
 use crate::{
-    config::{
-        CatalogConfig, Config, ConfigError, CredentialsConfig, IdentityConfig, Keys, LimitsConfig, PolicyConfig,
-        Profile, SchedulerConfig,
-    },
+    config::{CatalogConfig, Config, ConfigError, CredentialsConfig, LimitsConfig, PolicyConfig, SchedulerConfig},
     memory,
     threads::OwnThreads,
 };
@@ -43,7 +41,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
     let mut builder =
-        Engine::builder().identity(identity(&config.identity, config.server.profile)?).limits(limits.clone());
+        Engine::builder().identity(identity::wire(&config.identity, config.server.profile)?).limits(limits.clone());
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -70,49 +68,6 @@ fn cryptography() -> Result<()> {
     // An error says that one is installed already: fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(sqe_auth::self_test()?)
-}
-
-fn identity(configured: &[IdentityConfig], profile: Profile) -> Result<Chain> {
-    let mut chain = Chain::default();
-    for provider in configured {
-        let verifier = match provider {
-            IdentityConfig::Dev { path } => DevIssuer::open(path)?.verifier_builder()?,
-            IdentityConfig::Jwt {
-                issuer,
-                audience,
-                jwks_url,
-                jwks_file,
-                keys,
-                groups_claim,
-                roles_claim,
-                attributes,
-            } => {
-                let builder = JwtVerifier::builder(issuer)
-                    .audience(audience)
-                    .family(match keys {
-                        Keys::Rsa => KeyFamily::Rsa,
-                        Keys::Ec => KeyFamily::Ec,
-                        Keys::Ed => KeyFamily::Ed,
-                    })
-                    .groups_claim(Some(groups_claim))
-                    .roles_claim(Some(roles_claim))
-                    .attributes(attributes);
-                match (jwks_url, jwks_file) {
-                    (Some(url), _) => builder.jwks_url(url.as_str(), JwksSettings::default()),
-                    (None, Some(path)) => builder.key_set(KeySet::from_jwks(&text(path)?)?),
-                    (None, None) => builder,
-                }
-            }
-        };
-        // Database drivers that know only a user name and a password send a token as the latter.
-        let verifier = verifier.accept_basic_password_token(true).build()?;
-        if verifier.is_development() && profile == Profile::Production {
-            let problem = "the production profile refuses the development issuer, wherever its keys are configured";
-            return Err(ConfigError(problem.to_owned()).into());
-        }
-        chain = chain.then(verifier);
-    }
-    Ok(chain)
 }
 
 fn policy(builder: EngineBuilder, configured: &PolicyConfig) -> Result<(EngineBuilder, Option<Arc<CedarPolicy>>)> {
