@@ -6,6 +6,7 @@ pub mod answer;
 pub mod by_hand;
 pub mod compare;
 pub mod contender;
+pub mod load;
 pub mod oracle;
 pub mod run;
 pub mod tpch;

@@ -101,6 +101,8 @@ pub(crate) struct VerifyArguments {
 pub(crate) enum BenchCommand {
     /// The 22 queries of TPC-H
     Tpch(TpchArguments),
+    /// Many clients at once
+    Load(LoadArguments),
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +125,25 @@ pub(crate) struct TpchArguments {
     /// Also run as a person with a row filter and a mask on `customer` and `orders`
     #[arg(long)]
     pub(crate) governed: bool,
+    /// Where the report goes, as JSON
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArguments {
+    /// How many clients ask at once
+    #[arg(long, default_value = "32", value_parser = runs)]
+    pub(crate) clients: usize,
+    /// For how long they send new statements
+    #[arg(long, default_value = "300")]
+    pub(crate) seconds: u64,
+    /// TPC-H scale factor; 1 is about a gigabyte [default: that of the data in DIR, else 1]
+    #[arg(long, value_parser = scale)]
+    pub(crate) scale: Option<f64>,
+    /// Where data is kept between runs; without it in a folder that is removed at the end
+    #[arg(long)]
+    pub(crate) data_dir: Option<PathBuf>,
     /// Where the report goes, as JSON
     #[arg(long)]
     pub(crate) out: PathBuf,

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
             Command::Bench(BenchCommand::Tpch(arguments)) => bench::tpch(arguments).await,
+            Command::Bench(BenchCommand::Load(arguments)) => bench::load(arguments).await,
         }
     });
     // A thread that still reads from a slow disk must not keep the process.

@@ -8,7 +8,7 @@ mod median;
 mod report;
 mod show;
 
-pub use machine::{Machine, peak_memory};
+pub use machine::{Machine, peak_memory, peak_memory_of};
 pub use report::{Outcome, QueryReport, Report, Summary};
 
 use std::collections::BTreeMap;

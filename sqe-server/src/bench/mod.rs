@@ -2,9 +2,12 @@
 
 mod files;
 mod governed;
+mod load;
 mod point;
 mod ready;
 mod sqe;
+
+pub(crate) use load::load;
 
 use std::{path::Path, time::Duration};
 

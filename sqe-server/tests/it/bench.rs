@@ -47,3 +47,21 @@ fn a_vacuous_answer_does_not_match_and_fails_a_run_that_compares() {
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("at scale 0.001, not 0.002"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_load_of_several_clients_has_answers_of_every_class_and_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("load.json");
+    let mut command = Command::new(binary());
+    command.args(["bench", "load", "--clients", "4", "--seconds", "8", "--scale", "0.001", "--out"]).arg(&out);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!((&report["clients"], &report["failed"], &report["refused"]), (&4.into(), &0.into(), &0.into()));
+    for class in ["constant", "lookup", "list", "page", "dashboard", "report"] {
+        let class = &report["classes"][class];
+        assert!(class["answered"].as_u64() > Some(0) && class["rows"].as_u64() > Some(0), "{report}");
+        assert!(class["p50_seconds"].as_f64() > Some(0.0) && class["p99_seconds"].as_f64() > Some(0.0), "{report}");
+    }
+    assert!(report["server_peak_memory_bytes"].as_u64() > Some(1 << 20), "{report}");
+}
