@@ -1,10 +1,9 @@
 //! What others can call: the public API of every crate, one line an item, is under version control, so that a change of it
 //! shows in the commit that makes it.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Context, Result, bail};
-use public_api::Builder;
+use anyhow::{Result, bail};
 
 use super::{build::documentation, package::published};
 use crate::{
@@ -48,11 +47,12 @@ pub(crate) fn write(workspace: &Workspace) -> Result<()> {
 
 /// Name, file and present list of every published library.
 fn lists(workspace: &Workspace) -> Result<Vec<(String, PathBuf, String)>> {
-    let compiler = output(std::process::Command::new("rustc").arg("--version"))?;
+    let compiler = output(Command::new("rustc").arg("--version"))?;
     if !compiler.starts_with(COMPILER) {
         bail!("{LIST} can be read with {COMPILER}x alone, and this is {}", compiler.lines().next().unwrap_or_default());
     }
     check(&mut documentation(workspace, &["-Z", "unstable-options", "--output-format", "json"])?)?;
+    let lister = lister(workspace)?;
     let mut lists = Vec::new();
     for (name, _) in published(&workspace.metadata()?)? {
         let json = workspace.target().join(format!("doc/{}.json", name.replace('-', "_")));
@@ -60,13 +60,17 @@ fn lists(workspace: &Workspace) -> Result<Vec<(String, PathBuf, String)>> {
             // The server is a program: nobody can call it.
             continue;
         }
-        let api = Builder::from_rustdoc_json(&json)
-            .omit_blanket_impls(true)
-            .omit_auto_trait_impls(true)
-            .omit_auto_derived_impls(true)
-            .build()
-            .with_context(|| format!("the documentation of {name} as JSON cannot be read"))?;
-        lists.push((name.clone(), workspace.root.join(&name).join(LIST), api.to_string()));
+        let list = output(Command::new(&lister).arg(&json))?;
+        lists.push((name.clone(), workspace.root.join(&name).join(LIST), list));
     }
     Ok(lists)
+}
+
+/// Builds the program that makes a list, and gives its path.
+fn lister(workspace: &Workspace) -> Result<PathBuf> {
+    let target = workspace.target().join("fences");
+    let mut command = workspace.cargo_alone("build");
+    command.args(["--locked", "--manifest-path", "xtask/public-api/Cargo.toml", "--target-dir"]);
+    check(command.arg(&target))?;
+    Ok(target.join("debug/list-public-api"))
 }
