@@ -8,4 +8,6 @@ pub mod compare;
 pub mod contender;
 pub mod oracle;
 pub mod run;
+pub mod suite;
+pub mod tpcds;
 pub mod tpch;
