@@ -9,4 +9,6 @@ pub mod contender;
 pub mod load;
 pub mod oracle;
 pub mod run;
+pub mod suite;
+pub mod tpcds;
 pub mod tpch;

@@ -100,14 +100,16 @@ pub(crate) struct VerifyArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// The 22 queries of TPC-H
-    Tpch(TpchArguments),
+    Tpch(BenchArguments),
+    /// The 99 queries of TPC-DS
+    Tpcds(BenchArguments),
     /// Many clients at once
     Load(LoadArguments),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct TpchArguments {
-    /// TPC-H scale factor; 1 is about a gigabyte [default: that of the data in DIR, else 1]
+pub(crate) struct BenchArguments {
+    /// Scale factor; 1 is about a gigabyte [default: that of the data in DIR, else 1]
     #[arg(long, value_parser = scale)]
     pub(crate) scale: Option<f64>,
     /// Other engines to run on the same data in the same run
@@ -119,10 +121,17 @@ pub(crate) struct TpchArguments {
     /// How often each query runs on each engine; medians are reported
     #[arg(long, default_value = "5", value_parser = runs)]
     pub(crate) runs: usize,
+    /// How often it runs before, off the clock; answers count all the same
+    #[arg(long, default_value = "1")]
+    pub(crate) warm_ups: usize,
+    /// Only these queries, by number [default: all]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) queries: Vec<u32>,
     /// Where data is kept between runs; without it in a folder that is removed at the end
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Also run as a person with a row filter and a mask on `customer` and `orders`
+    /// Also run as a person with row filters and masks: on `customer` and `orders` of TPC-H, on `customer` and
+    /// `store_sales` of TPC-DS
     #[arg(long)]
     pub(crate) governed: bool,
     /// Where the report goes, as JSON
@@ -162,7 +171,7 @@ fn runs(text: &str) -> Result<usize, String> {
 }
 
 fn scale(text: &str) -> Result<f64, String> {
-    text.parse::<sqe_bench::tpch::Scale>().map(|scale| scale.factor()).map_err(|error| error.to_string())
+    text.parse::<sqe_bench::suite::Scale>().map(|scale| scale.factor()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ fn main() -> ExitCode {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
-            Command::Bench(BenchCommand::Tpch(arguments)) => bench::tpch(arguments).await,
+            Command::Bench(BenchCommand::Tpch(arguments)) => bench::run(&bench::TPCH, arguments).await,
+            Command::Bench(BenchCommand::Tpcds(arguments)) => bench::run(&bench::TPCDS, arguments).await,
             Command::Bench(BenchCommand::Load(arguments)) => bench::load(arguments).await,
         }
     });

@@ -9,12 +9,13 @@ use sqe_auth::DevIssuer;
 use sqe_bench::{
     load::{Class, Load, LoadClient},
     run::peak_memory_of,
-    tpch::{Scale, queries},
+    suite::Scale,
+    tpch,
 };
 use sqe_core::Secret;
 use sqe_flight::client::{Client, ConnectOptions};
 
-use super::{governed, ready::Server, token};
+use super::{SCALE, governed, ready::Server, token};
 use crate::{cli::LoadArguments, config, demo, wire};
 
 /// One client over Flight SQL, with a session of its own.
@@ -40,11 +41,11 @@ pub(crate) async fn load(arguments: LoadArguments) -> Result<()> {
     };
     let folder = arguments.data_dir.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path));
     let folder = demo::site::prepare(folder.context("there is no folder for the data")?)?;
-    governed::add_policies(&folder)?;
+    governed::TPCH.add_policies(&folder)?;
     let issuer = DevIssuer::open(&folder)?;
     let scale = {
         let wired = wire::wire(&config::load(&folder.join(demo::site::CONFIG), [])?).await?;
-        demo::data::load(&wired.engine, &issuer, &folder, arguments.scale, 1.0).await?
+        demo::data::load(&tpch::SUITE, &wired.engine, &issuer, &folder, arguments.scale, SCALE).await?
         // The server needs the trail for itself.
     };
     let server = Server::start(&folder, Stdio::inherit()).await?;
@@ -82,7 +83,7 @@ async fn connect(uri: &str, token: &Secret) -> Result<Client> {
 
 /// What a room full of people asks: mostly small things, some dashboards, now and then a report over everything.
 fn classes(scale: Scale) -> Result<Vec<Class>> {
-    let tpch = |ids: &[u32]| ids.iter().map(|id| queries::query(*id, scale)).collect::<sqe_core::Result<Vec<_>>>();
+    let tpch = |ids: &[u32]| ids.iter().map(|id| tpch::SUITE.query(*id, scale)).collect::<sqe_core::Result<Vec<_>>>();
     Ok(vec![
         Class::new("constant", 20, ["SELECT 1"]),
         Class::new("lookup", 30, ["SELECT o_orderdate, o_totalprice FROM tpch.orders WHERE o_orderkey = {key}"]),

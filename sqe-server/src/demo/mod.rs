@@ -13,6 +13,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use sqe_auth::DevIssuer;
+use sqe_bench::tpch;
 
 use crate::{
     cli::DemoArguments,
@@ -43,7 +44,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let config = config::load(&folder.join(site::CONFIG), [])?;
     let wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
-    data::load(&wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
+    data::load(&tpch::SUITE, &wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
     reload::on_hangup(wired.policy)?;
     let serving = Serving::start(wired.engine.clone(), arguments.listen, None).await?;
     let tokens = people::tokens(&issuer)?;

@@ -1,22 +1,22 @@
-//! The rows of the eight tables as Arrow batches, generated when asked for and never kept.
+//! The rows of tables as Arrow batches, generated when asked for and never kept.
 //!
-//! The same table and scale always give the same rows in the same order: those of the specification's own `dbgen`.
-//! The first use in a process builds `dbgen`'s pool of text, 300 MiB that stay for the life of the process.
+//! The same table and scale always give the same rows in the same order: those of the specification's own generator.
 
-mod columns;
-mod rows;
-mod schema;
+mod part;
 mod stream;
 
-pub use schema::schema;
+pub use part::Part;
 pub use stream::{provider, stream, streams};
 
 use std::fmt;
 
-use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use arrow::{array::ArrayRef, datatypes::SchemaRef, record_batch::RecordBatch};
 use sqe_core::{Error, Result};
 
 use super::{Scale, Table};
+
+/// Batches as a generator makes them.
+pub type BoxedBatches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// The rows of a table at a scale, in batches of `batch_rows` (the last one smaller), in key order.
 ///
@@ -36,36 +36,35 @@ pub fn part(table: Table, scale: Scale, batch_rows: usize, part: Part) -> Result
     if batch_rows == 0 {
         return Err(Error::invalid("a batch needs at least one row"));
     }
-    Ok(Batches { schema: schema(table), rows: rows::generate(table, scale, batch_rows, part) })
+    Ok(Batches { schema: table.schema(), rows: table.generate(scale, batch_rows, part) })
 }
 
-/// Which share of a table to generate, so that several threads or machines can generate one table together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
-    number: i32,
-    of: i32,
-}
-
-impl Part {
-    /// The table as one part.
-    pub const WHOLE: Self = Self { number: 1, of: 1 };
-
-    /// Part `number`, counted from 1, of `of`.
-    ///
-    /// # Errors
-    /// `InvalidInput` unless `1 <= number <= of`.
-    pub fn new(number: usize, of: usize) -> Result<Self> {
-        match (i32::try_from(number), i32::try_from(of)) {
-            (Ok(number), Ok(of)) if number >= 1 && number <= of => Ok(Self { number, of }),
-            _ => Err(Error::invalid(format!("there is no part {number} of {of}"))),
+/// Batches of a table out of a generator's rows, `batch_rows` at a time: what a [`Generate`](super::Generate) returns.
+pub fn batched<R: 'static>(
+    table: Table,
+    batch_rows: usize,
+    mut rows: impl Iterator<Item = R> + Send + 'static,
+    mut columns: impl FnMut(&[R]) -> Result<Vec<ArrayRef>> + Send + 'static,
+) -> BoxedBatches {
+    let schema = table.schema();
+    Box::new(std::iter::from_fn(move || {
+        let chunk: Vec<R> = rows.by_ref().take(batch_rows).collect();
+        if chunk.is_empty() {
+            return None;
         }
-    }
+        let batch = columns(&chunk).and_then(|columns| {
+            RecordBatch::try_new(SchemaRef::clone(&schema), columns).map_err(|error| {
+                Error::internal(format!("a batch of {table} does not fit its schema")).with_source(error)
+            })
+        });
+        Some(batch)
+    }))
 }
 
 /// Batches of a table; see [`batches`].
 pub struct Batches {
     schema: SchemaRef,
-    rows: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
+    rows: BoxedBatches,
 }
 
 impl Batches {

@@ -5,7 +5,7 @@ use std::{fmt::Display, fmt::Write as _, sync::Arc};
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, StringArray, StringBuilder};
 use tpchgen::{dates::TPCHDate, decimal::TPCHDecimal};
 
-use super::schema::DECIMAL;
+use super::tables::DECIMAL;
 
 pub(super) fn int64<R>(rows: &[R], value: impl Fn(&R) -> i64) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(rows.iter().map(value)))
@@ -22,7 +22,7 @@ pub(super) fn decimal<R>(rows: &[R], value: impl Fn(&R) -> TPCHDecimal) -> Array
 /// A decimal column from values in hundredths, the unit in which `DECIMAL(15, 2)` counts.
 pub(super) fn hundredths<R>(rows: &[R], value: impl Fn(&R) -> i64) -> ArrayRef {
     let values = rows.iter().map(|row| i128::from(value(row)));
-    Arc::new(Decimal128Array::from_iter_values(values).with_data_type(DECIMAL))
+    Arc::new(Decimal128Array::from_iter_values(values).with_data_type(DECIMAL.data_type()))
 }
 
 pub(super) fn date<R>(rows: &[R], value: impl Fn(&R) -> TPCHDate) -> ArrayRef {

@@ -11,8 +11,8 @@ use datafusion::{
 };
 use sqe_core::{Error, Result};
 
-use super::{Part, part, schema::schema};
-use crate::tpch::{Scale, Table};
+use super::{Part, part};
+use crate::suite::{Scale, Table};
 
 /// Rows of a batch in a stream: DataFusion's own default.
 const BATCH_ROWS: usize = 8192;
@@ -43,7 +43,7 @@ pub fn streams(table: Table, scale: Scale, parts: usize) -> Result<Vec<SendableR
 /// # Errors
 /// `InvalidInput` if `parts` is zero.
 pub fn provider(table: Table, scale: Scale, parts: usize) -> Result<Arc<dyn TableProvider>> {
-    let schema = schema(table);
+    let schema = table.schema();
     let partitions = divide(parts)?
         .into_iter()
         .map(|part| Arc::new(Generated { table, scale, part, schema: schema.clone() }) as Arc<dyn PartitionStream>)
@@ -59,7 +59,7 @@ fn divide(parts: usize) -> Result<Vec<Part>> {
 }
 
 fn stream_part(table: Table, scale: Scale, share: Part) -> SendableRecordBatchStream {
-    let mut stream = RecordBatchReceiverStreamBuilder::new(schema(table), BATCHES_AHEAD);
+    let mut stream = RecordBatchReceiverStreamBuilder::new(table.schema(), BATCHES_AHEAD);
     let rows = stream.tx();
     // Also the generator's construction belongs here: the first one in a process builds the pool of text.
     stream.spawn_blocking(move || {

@@ -1,65 +1,49 @@
 //! From the generators' rows to batches, table by table, columns in the order of the schema.
+//!
+//! The first use in a process builds the generators' pool of text, 300 MiB that stay for the life of the process.
 
-use arrow::{array::ArrayRef, record_batch::RecordBatch};
-use sqe_core::{Error, Result};
+use arrow::array::ArrayRef;
 use tpchgen::generators::{
     Customer, CustomerGenerator, LineItem, LineItemGenerator, Nation, NationGenerator, Order, OrderGenerator,
     Part as PartRow, PartGenerator, PartSupp, PartSuppGenerator, Region, RegionGenerator, Supplier, SupplierGenerator,
 };
 
-use super::{
-    Part,
-    columns::{date, decimal, hundredths, int32, int64, shown, text},
-    schema::schema,
+use super::columns::{date, decimal, hundredths, int32, int64, shown, text};
+use crate::suite::{
+    Scale, Table,
+    data::{BoxedBatches, Part, batched},
 };
-use crate::tpch::{Scale, Table};
 
-pub(super) type BoxedBatches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
-
-pub(super) fn generate(table: Table, scale: Scale, batch_rows: usize, Part { number, of }: Part) -> BoxedBatches {
-    let scale = scale.factor();
-    // The generators of the two fixed tables ignore parts and would repeat themselves.
-    let absent = number > 1;
-    match table {
-        Table::Region if absent => Box::new(std::iter::empty()),
-        Table::Nation if absent => Box::new(std::iter::empty()),
-        Table::Region => batched(table, batch_rows, RegionGenerator::new(scale, number, of).iter(), region),
-        Table::Nation => batched(table, batch_rows, NationGenerator::new(scale, number, of).iter(), nation),
-        Table::Supplier => batched(table, batch_rows, SupplierGenerator::new(scale, number, of).iter(), supplier),
-        Table::Customer => batched(table, batch_rows, CustomerGenerator::new(scale, number, of).iter(), customer),
-        Table::Part => batched(table, batch_rows, PartGenerator::new(scale, number, of).iter(), part),
-        Table::Partsupp => batched(table, batch_rows, PartSuppGenerator::new(scale, number, of).iter(), partsupp),
-        Table::Orders => batched(table, batch_rows, OrderGenerator::new(scale, number, of).iter(), orders),
-        Table::Lineitem => batched(table, batch_rows, LineItemGenerator::new(scale, number, of).iter(), lineitem),
-    }
+/// One function a table: the generator's rows, and the columns that they make.
+macro_rules! generate {
+    ($($table:ident: $generator:ident, $columns:ident;)*) => {
+        $(pub(super) fn $table(table: Table, scale: Scale, batch_rows: usize, part: Part) -> BoxedBatches {
+            // The generators of the two fixed tables ignore parts and would repeat themselves.
+            if table.is_constant() && part.number() > 1 {
+                return Box::new(std::iter::empty());
+            }
+            let rows = $generator::new(scale.factor(), part.number(), part.of()).iter();
+            batched(table, batch_rows, rows, |rows| Ok($columns(rows)))
+        })*
+    };
 }
 
-fn batched<R: 'static>(
-    table: Table,
-    batch_rows: usize,
-    mut rows: impl Iterator<Item = R> + Send + 'static,
-    columns: fn(&[R]) -> Vec<ArrayRef>,
-) -> BoxedBatches {
-    let schema = schema(table);
-    Box::new(std::iter::from_fn(move || {
-        let chunk: Vec<R> = rows.by_ref().take(batch_rows).collect();
-        if chunk.is_empty() {
-            return None;
-        }
-        let batch = RecordBatch::try_new(schema.clone(), columns(&chunk));
-        Some(
-            batch.map_err(|error| {
-                Error::internal(format!("a batch of {table} does not fit its schema")).with_source(error)
-            }),
-        )
-    }))
+generate! {
+    region: RegionGenerator, region_columns;
+    nation: NationGenerator, nation_columns;
+    supplier: SupplierGenerator, supplier_columns;
+    customer: CustomerGenerator, customer_columns;
+    part: PartGenerator, part_columns;
+    partsupp: PartSuppGenerator, partsupp_columns;
+    orders: OrderGenerator, orders_columns;
+    lineitem: LineItemGenerator, lineitem_columns;
 }
 
-fn region(rows: &[Region<'static>]) -> Vec<ArrayRef> {
+fn region_columns(rows: &[Region<'static>]) -> Vec<ArrayRef> {
     vec![int64(rows, |r| r.r_regionkey), text(rows, |r| r.r_name), text(rows, |r| r.r_comment)]
 }
 
-fn nation(rows: &[Nation<'static>]) -> Vec<ArrayRef> {
+fn nation_columns(rows: &[Nation<'static>]) -> Vec<ArrayRef> {
     vec![
         int64(rows, |r| r.n_nationkey),
         text(rows, |r| r.n_name),
@@ -68,7 +52,7 @@ fn nation(rows: &[Nation<'static>]) -> Vec<ArrayRef> {
     ]
 }
 
-fn supplier(rows: &[Supplier]) -> Vec<ArrayRef> {
+fn supplier_columns(rows: &[Supplier]) -> Vec<ArrayRef> {
     vec![
         int64(rows, |r| r.s_suppkey),
         shown(rows, |r| &r.s_name),
@@ -80,7 +64,7 @@ fn supplier(rows: &[Supplier]) -> Vec<ArrayRef> {
     ]
 }
 
-fn customer(rows: &[Customer<'static>]) -> Vec<ArrayRef> {
+fn customer_columns(rows: &[Customer<'static>]) -> Vec<ArrayRef> {
     vec![
         int64(rows, |r| r.c_custkey),
         shown(rows, |r| &r.c_name),
@@ -93,7 +77,7 @@ fn customer(rows: &[Customer<'static>]) -> Vec<ArrayRef> {
     ]
 }
 
-fn part(rows: &[PartRow<'static>]) -> Vec<ArrayRef> {
+fn part_columns(rows: &[PartRow<'static>]) -> Vec<ArrayRef> {
     vec![
         int64(rows, |r| r.p_partkey),
         shown(rows, |r| &r.p_name),
@@ -107,7 +91,7 @@ fn part(rows: &[PartRow<'static>]) -> Vec<ArrayRef> {
     ]
 }
 
-fn partsupp(rows: &[PartSupp<'static>]) -> Vec<ArrayRef> {
+fn partsupp_columns(rows: &[PartSupp<'static>]) -> Vec<ArrayRef> {
     vec![
         int64(rows, |r| r.ps_partkey),
         int64(rows, |r| r.ps_suppkey),
@@ -117,7 +101,7 @@ fn partsupp(rows: &[PartSupp<'static>]) -> Vec<ArrayRef> {
     ]
 }
 
-fn orders(rows: &[Order<'static>]) -> Vec<ArrayRef> {
+fn orders_columns(rows: &[Order<'static>]) -> Vec<ArrayRef> {
     vec![
         int64(rows, |r| r.o_orderkey),
         int64(rows, |r| r.o_custkey),
@@ -131,7 +115,7 @@ fn orders(rows: &[Order<'static>]) -> Vec<ArrayRef> {
     ]
 }
 
-fn lineitem(rows: &[LineItem<'static>]) -> Vec<ArrayRef> {
+fn lineitem_columns(rows: &[LineItem<'static>]) -> Vec<ArrayRef> {
     vec![
         int64(rows, |r| r.l_orderkey),
         int64(rows, |r| r.l_partkey),
