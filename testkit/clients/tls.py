@@ -41,7 +41,17 @@ def fails(what, wanted):
     raise SystemExit(f"{what} succeeded")
 
 
-assert one(options()) == (1,)
+# ANCHOR: tls
+db_kwargs = {
+    "adbc.flight.sql.authorization_header": "Bearer " + given["token"],
+    "adbc.flight.sql.client_option.tls_root_certs": given["authority"],
+    # Where the server asks for a certificate.
+    "adbc.flight.sql.client_option.mtls_cert_chain": given["certificate"],
+    "adbc.flight.sql.client_option.mtls_private_key": given["key"],
+}
+# ANCHOR_END: tls
+assert options() == db_kwargs
+assert one(db_kwargs) == (1,)
 checks += 1
 none = {DatabaseOptions.MTLS_CERT_CHAIN.value: None, DatabaseOptions.MTLS_PRIVATE_KEY.value: None}
 fails("without a certificate", options(**none))

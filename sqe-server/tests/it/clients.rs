@@ -12,7 +12,11 @@ use crate::{
 
 /// Runs a script against the shared demo; it must say that it checked something.
 fn script(name: &str) {
-    let Some(python) = Python::find().unwrap() else { return };
+    script_by(&Python::find().unwrap(), name);
+}
+
+fn script_by(python: &Option<Python>, name: &str) {
+    let Some(python) = python else { return };
     let demo = Demo::shared();
     let said = python.run(name, [demo.folder.as_os_str()]).unwrap();
     assert!(said.trim_end().ends_with(" checks"), "{said}");
@@ -75,12 +79,14 @@ fn adbc_speaks_tls_and_shows_its_certificate() {
 }
 
 #[test]
+fn the_python_of_the_book_runs() {
+    script("book.py");
+    script_by(&Python::with_flightsql_dbapi().unwrap(), "book_sqlalchemy.py");
+}
+
+#[test]
 fn flightsql_dbapi_and_its_dialect_of_sqlalchemy_work() {
-    let Some(python) = Python::with_flightsql_dbapi().unwrap() else { return };
-    let demo = Demo::shared();
-    let said = python.run("superset.py", [demo.folder.as_os_str()]).unwrap();
-    assert!(said.trim_end().ends_with(" checks"), "{said}");
-    println!("superset.py: {said}");
+    script_by(&Python::with_flightsql_dbapi().unwrap(), "superset.py");
 }
 
 #[test]
