@@ -154,13 +154,14 @@ where
     }
 }
 
-fn unreadable() -> Error {
-    Error::invalid("the parameters are not valid Arrow data")
+/// What is said of a message that is none.
+pub(crate) fn unreadable() -> Error {
+    Error::invalid("the rows that were sent are not valid Arrow data")
 }
 
 /// The bytes that a message takes once it is read. A batch has columns without a single byte in its body, so they count
 /// too.
-fn weight(message: &FlightData) -> Result<usize, Status> {
+pub(crate) fn weight(message: &FlightData) -> Result<usize, Status> {
     let header = root_as_message(&message.data_header).map_err(|_| crate::status::to_status(&unreadable()))?;
     let batch = match header.header_type() {
         MessageHeader::RecordBatch => header.header_as_record_batch(),
@@ -169,7 +170,7 @@ fn weight(message: &FlightData) -> Result<usize, Status> {
     };
     // A small compressed body can become any size, past every limit.
     if batch.is_some_and(|batch| batch.compression().is_some()) {
-        let refused = Error::unsupported("compressed parameters are not accepted; send them plain");
+        let refused = Error::unsupported("compressed rows are not accepted; send them plain");
         return Err(crate::status::to_status(&refused));
     }
     let columns = batch.and_then(|batch| batch.nodes()).map_or(0, |nodes| nodes.len());

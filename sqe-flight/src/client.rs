@@ -21,7 +21,7 @@ use sqe_core::{Credentials, Error, Result, Secret};
 use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use url::{Host, Url};
 
@@ -45,6 +45,8 @@ pub struct ConnectOptions {
     /// The authority that the server's certificate must come from, as PEM. Needed for TLS: this client trusts no
     /// authority by itself.
     pub ca_certificate: Option<Vec<u8>>,
+    /// A certificate of this client's own and its private key, as PEM, for servers that ask for one. Needs TLS.
+    pub client_certificate: Option<(Vec<u8>, Secret)>,
     /// Whether credentials may go to another machine in plaintext. Default: no.
     pub allow_plaintext: bool,
     /// How long to wait for the connection. Default: ten seconds.
@@ -58,6 +60,7 @@ impl ConnectOptions {
             uri: uri.into(),
             credentials: None,
             ca_certificate: None,
+            client_certificate: None,
             allow_plaintext: false,
             timeout: Duration::from_secs(10),
         }
@@ -81,6 +84,14 @@ impl ConnectOptions {
     #[must_use]
     pub fn with_ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_certificate = Some(pem.into());
+        self
+    }
+
+    /// Shows this certificate (PEM, its authorities after it) and proves to hold its private key (PEM). Who shows no other
+    /// credentials is who the certificate says.
+    #[must_use]
+    pub fn with_client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: Secret) -> Self {
+        self.client_certificate = Some((certificate.into(), key));
         self
     }
 
@@ -117,13 +128,20 @@ impl ConnectOptions {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(Duration::from_secs(30));
         if !tls {
-            return Ok(endpoint);
+            return match self.client_certificate {
+                None => Ok(endpoint),
+                Some(_) => Err(Error::invalid("a client's certificate can be shown over TLS alone; use grpc+tls://")),
+            };
         }
         let pem =
             self.ca_certificate.as_ref().ok_or_else(|| Error::invalid("TLS needs the authority's certificate"))?;
-        endpoint
-            .tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
-            .map_err(|error| Error::invalid("the authority's certificate cannot be used").with_source(error))
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        if let Some((certificate, key)) = &self.client_certificate {
+            tls = tls.identity(Identity::from_pem(certificate, key.expose()));
+        }
+        endpoint.tls_config(tls).map_err(|error| {
+            Error::invalid("the authority's certificate, or this client's own, cannot be used").with_source(error)
+        })
     }
 }
 
@@ -353,6 +371,13 @@ mod tests {
         let error = options(uri).endpoint().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(!error.message().contains("secret"));
+    }
+
+    #[test]
+    fn a_certificate_needs_tls_and_its_key_is_not_shown() {
+        let shown = options("grpc://localhost:1").with_client_certificate("c", Secret::new("private-key"));
+        assert_eq!(shown.endpoint().unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(!format!("{shown:?}").contains("private-key"));
     }
 
     #[test]

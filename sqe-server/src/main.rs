@@ -3,6 +3,7 @@
 
 mod audit;
 mod bench;
+mod certificates;
 mod cli;
 mod config;
 mod demo;

@@ -6,7 +6,7 @@ use arrow::{
 };
 use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo, IpcMessage,
-    sql::{Any, CommandStatementIngest, CommandStatementQuery, CommandStatementSubstraitPlan, ProstMessageExt},
+    sql::{Any, CommandStatementQuery, CommandStatementSubstraitPlan, ProstMessageExt},
 };
 use futures::TryStreamExt;
 use prost::Message;
@@ -138,9 +138,10 @@ async fn what_is_not_offered_says_so() {
     assert_eq!(refused.code(), Code::Unimplemented);
     assert!(refused.message().contains("Substrait"), "{refused}");
 
-    let rows = futures::stream::iter([Ok(arrow::array::RecordBatch::new_empty(std::sync::Arc::new(Schema::empty())))]);
-    let refused = client.execute_ingest(CommandStatementIngest::default(), rows).await;
-    assert_eq!(code(refused), Code::Unimplemented);
+    for action in ["RenewFlightEndpoint", "BeginSavepoint", "EndTransaction", "CreatePreparedSubstraitPlan"] {
+        let outcome = client.do_action(Action::new(action, Vec::new())).await;
+        assert_eq!(code(outcome.map(|_| ())), Code::Unimplemented, "{action}");
+    }
 
     let unknown = Any { type_url: "type.googleapis.com/arrow.flight.protocol.sql.Future".into(), value: "".into() };
     let request = authorized(&client, FlightDescriptor::new_cmd(unknown.encode_to_vec()));

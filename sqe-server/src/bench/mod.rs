@@ -79,7 +79,8 @@ pub(crate) async fn run(Bench { suite, governed }: &Bench, arguments: BenchArgum
     let wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
     let scale = demo::data::load(suite, &wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
-    let serving = Serving::start(wired.engine.clone(), ([127, 0, 0, 1], 0).into(), None).await?;
+    let limits = config::LimitsConfig::default();
+    let serving = Serving::start(wired.engine.clone(), ([127, 0, 0, 1], 0).into(), None, &limits).await?;
 
     let mut benchmark = Benchmark::of(suite, scale)?
         .with_rounds(arguments.runs)

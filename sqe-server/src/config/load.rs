@@ -91,6 +91,7 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
     let mut paths = vec![&mut config.audit.path];
     if let Some(tls) = &mut config.tls {
         paths.extend([&mut tls.cert_file, &mut tls.key_file]);
+        paths.extend(&mut tls.client_ca_file);
     }
     for identity in &mut config.identity {
         match identity {

@@ -1,6 +1,8 @@
 //! What a profile refuses.
 
-use super::{CatalogConfig, Config, ConfigError, CredentialsConfig, IdentityConfig, PolicyConfig, Profile};
+use super::{
+    CatalogConfig, Config, ConfigError, CredentialsConfig, Demand, IdentityConfig, PolicyConfig, Profile, TlsConfig,
+};
 
 /// # Errors
 /// The first thing that cannot work, or that the profile does not accept.
@@ -24,6 +26,9 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         {
             return refuse(format!("the identity of {issuer} needs either jwks_url or jwks_file"));
         }
+    }
+    if let Some(TlsConfig { client_certificates: Demand::Optional, client_ca_file: None, .. }) = &config.tls {
+        return refuse("tls.client_certificates needs the authorities that they come from: tls.client_ca_file".to_owned());
     }
     let keeps_files = |(_, catalog): &(&String, &CatalogConfig)| matches!(catalog, CatalogConfig::Sql { .. });
     if let (CredentialsConfig::None, Some((name, _))) = (&config.credentials, config.catalogs.iter().find(keeps_files))
@@ -115,6 +120,7 @@ mod tests {
     #[case("kind = \"local\"", "kind = \"none\"", "nobody may reach")]
     #[case("[catalogs.lake]", "[catalogs.system]", "engine's own")]
     #[case("profile = \"production\"", "catalog = \"pond\"", "no [catalogs.pond]")]
+    #[case("key_file = \"k\"", "key_file = \"k\"\nclient_certificates = \"optional\"", "client_ca_file")]
     fn what_cannot_work_is_refused_at_the_start(#[case] from: &str, #[case] to: &str, #[case] problem: &str) {
         let ConfigError(said) = verdict(&STRICT.replace(from, to)).unwrap_err();
         assert!(said.contains(problem), "{said}");

@@ -115,7 +115,8 @@ async fn catalog(
 
 fn limits(configured: &LimitsConfig) -> Limits {
     let mut limits = Limits::default();
-    let LimitsConfig { statements, statements_per_person, queue_seconds, statement_seconds, memory_bytes, threads: _ } =
+    // The others are not the engine's.
+    let LimitsConfig { statements, statements_per_person, queue_seconds, statement_seconds, memory_bytes, .. } =
         configured;
     limits.concurrent = statements.unwrap_or(limits.concurrent);
     limits.concurrent_per_person = statements_per_person.unwrap_or(limits.concurrent_per_person);

@@ -13,4 +13,5 @@ mod limits;
 mod reload;
 mod site;
 mod stopping;
+mod tls;
 mod tokens;

@@ -9,32 +9,39 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     process::{Counts, check},
-    workspace::Workspace,
+    workspace::{ENVIRONMENTS, Environment, Workspace},
 };
 
 const CANDIDATES: [&str; 5] = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"];
 const IS_NEW_ENOUGH: &str = "import sys; sys.exit(sys.version_info < (3, 11))";
 
 pub(crate) fn run(workspace: &Workspace) -> Result<Counts> {
-    let venv = workspace.venv();
-    let stamp = venv.join("complete");
-    if !stamp.exists() {
-        let python = CANDIDATES.into_iter().find(|name| succeeds(Command::new(name).args(["-c", IS_NEW_ENOUGH])));
-        let python = python.context("Python 3.11 or newer is needed for the tests; install it")?;
-        create(python, &venv)?;
-        let mut install = Command::new(workspace.python());
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-        check(install.arg(workspace.requirements()))?;
-        // Written last: an interrupted installation is begun again.
-        std::fs::write(&stamp, b"")?;
+    for environment in ENVIRONMENTS {
+        install(workspace, environment)?;
     }
     for component in ["rustfmt", "clippy"] {
         if !succeeds(Command::new("cargo").args([subcommand(component), "--version"])) {
             check(Command::new("rustup").args(["component", "add", component]))?;
         }
     }
-    println!("python: {}", workspace.python().display());
     Ok(Counts::default())
+}
+
+fn install(workspace: &Workspace, environment: Environment) -> Result<()> {
+    let venv = workspace.venv(environment);
+    let stamp = venv.join("complete");
+    if !stamp.exists() {
+        let python = CANDIDATES.into_iter().find(|name| succeeds(Command::new(name).args(["-c", IS_NEW_ENOUGH])));
+        let python = python.context("Python 3.11 or newer is needed for the tests; install it")?;
+        create(python, &venv)?;
+        let mut install = Command::new(workspace.python(environment));
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        check(install.arg(workspace.root.join(environment.requirements)))?;
+        // Written last: an interrupted installation is begun again.
+        std::fs::write(&stamp, b"")?;
+    }
+    println!("{}: {}", environment.variable, workspace.python(environment).display());
+    Ok(())
 }
 
 fn subcommand(component: &str) -> &str {
