@@ -6,16 +6,14 @@ use std::sync::{
 };
 
 use sqe_core::{Error, Result};
-use tokio::sync::Semaphore;
-
-use super::hash;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Each hash takes 19 MiB and a core for a while, so there are never many at once. Tokens whose id is known wait in
 /// another line than all others: strangers who make up tokens wait for each other, and nobody waits for them.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    known: Lane,
-    unknown: Lane,
+    pub(super) known: Lane,
+    pub(super) unknown: Lane,
 }
 
 impl Lanes {
@@ -23,64 +21,72 @@ impl Lanes {
     pub(super) fn new(at_once: usize, waiting: usize) -> Self {
         Self { known: Lane::new(at_once, waiting), unknown: Lane::new(at_once, waiting) }
     }
-
-    /// Whether `hash` is that of `token`.
-    ///
-    /// # Errors
-    /// `ResourceExhausted` if too many wait already.
-    pub(super) async fn verify(&self, token: zeroize::Zeroizing<String>, hash: String) -> Result<bool> {
-        self.known.run(move || hash::verify(&token, &hash)).await
-    }
-
-    /// Takes as long, for a token that has no hash.
-    ///
-    /// # Errors
-    /// As [`verify`](Self::verify).
-    pub(super) async fn verify_nothing(&self, token: zeroize::Zeroizing<String>) -> Result<()> {
-        self.unknown.run(move || hash::verify_nothing(&token)).await
-    }
 }
 
+/// A line, and the turns that are given out at its end.
 #[derive(Debug)]
-struct Lane {
+pub(super) struct Lane {
     turns: Arc<Semaphore>,
-    inside: AtomicUsize,
+    inside: Arc<AtomicUsize>,
     room: usize,
 }
 
 impl Lane {
     fn new(at_once: usize, waiting: usize) -> Self {
         let at_once = at_once.clamp(1, Semaphore::MAX_PERMITS);
-        let turns = Arc::new(Semaphore::new(at_once));
-        Self { turns, inside: AtomicUsize::new(0), room: at_once.saturating_add(waiting) }
+        Self { turns: Arc::new(Semaphore::new(at_once)), inside: Arc::default(), room: at_once.saturating_add(waiting) }
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _inside = Inside::enter(&self.inside, self.room).ok_or_else(|| {
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if too many wait already.
+    pub(super) async fn turn(&self) -> Result<Turn> {
+        let inside = Inside::enter(&self.inside, self.room).ok_or_else(|| {
             Error::exhausted("too many tokens are being checked at this moment; try again in a few seconds")
         })?;
-        let broken = || Error::internal("a token could not be checked");
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|error| broken().with_source(error))?;
+        let permit = Arc::clone(&self.turns).acquire_owned().await.map_err(|error| broken().with_source(error))?;
+        Ok(Turn { _permit: permit, _inside: inside })
+    }
+}
+
+/// The right to hash one token.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
+    _inside: Inside,
+}
+
+impl Turn {
+    /// Uses it. A client that goes away does not end the work, so the turn lasts as long as the work does.
+    ///
+    /// # Errors
+    /// `Internal`: a defect, or the runtime is about to end.
+    pub(super) async fn take<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let working = tokio::task::spawn_blocking(move || {
-            // A client that goes away does not end the work, so its turn lasts as long as the work does.
-            let _turn = turn;
+            let _turn = self;
             work()
         });
         working.await.map_err(|error| broken().with_source(error))
     }
 }
 
-/// Somebody who waits or works.
-struct Inside<'a>(&'a AtomicUsize);
+fn broken() -> Error {
+    Error::internal("a token could not be checked")
+}
 
-impl<'a> Inside<'a> {
-    fn enter(inside: &'a AtomicUsize, room: usize) -> Option<Self> {
+/// Somebody who waits or works.
+#[derive(Debug)]
+struct Inside(Arc<AtomicUsize>);
+
+impl Inside {
+    fn enter(inside: &Arc<AtomicUsize>, room: usize) -> Option<Self> {
         let enters = |now: usize| (now < room).then_some(now + 1);
-        inside.fetch_update(Ordering::AcqRel, Ordering::Acquire, enters).ok().map(|_| Self(inside))
+        inside.fetch_update(Ordering::AcqRel, Ordering::Acquire, enters).ok().map(|_| Self(Arc::clone(inside)))
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for Inside {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -94,47 +100,37 @@ mod tests {
 
     use super::*;
 
+    /// Takes a turn of a lane and keeps it until told otherwise.
+    async fn busy(lane: &Lane) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
+        let (end, wait) = mpsc::channel::<()>();
+        let turn = lane.turn().await.unwrap();
+        (end, tokio::spawn(async move { turn.take(move || wait.recv().unwrap()).await.unwrap() }))
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_full_lane_refuses_and_the_other_goes_on() {
-        let lanes = Arc::new(Lanes::new(1, 1));
-        let (end, wait) = mpsc::channel::<()>();
-        let working = tokio::spawn({
-            let lanes = Arc::clone(&lanes);
-            async move { lanes.unknown.run(move || wait.recv()).await.map(drop) }
-        });
-        let waiting = tokio::spawn({
-            let lanes = Arc::clone(&lanes);
-            async move { lanes.unknown.run(|| ()).await }
-        });
-        while lanes.unknown.inside.load(Ordering::Acquire) < 2 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(lanes.unknown.run(|| ()).await.unwrap_err().kind(), ErrorKind::ResourceExhausted);
-        lanes.known.run(|| ()).await.unwrap();
+        let lanes = Lanes::new(1, 1);
+        let (end, working) = busy(&lanes.unknown).await;
+        let mut waiting = Box::pin(lanes.unknown.turn());
+        assert!(futures::poll!(&mut waiting).is_pending());
+        assert_eq!(lanes.unknown.turn().await.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+        assert_eq!(lanes.known.turn().await.unwrap().take(|| 7).await.unwrap(), 7);
         end.send(()).unwrap();
-        working.await.unwrap().unwrap();
-        waiting.await.unwrap().unwrap();
-        lanes.unknown.run(|| ()).await.unwrap();
+        working.await.unwrap();
+        waiting.await.unwrap().take(|| ()).await.unwrap();
         assert_eq!(lanes.unknown.inside.load(Ordering::Acquire), 0);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_goes_away_while_waiting_leaves_room() {
-        let lanes = Arc::new(Lanes::new(1, 1));
-        let (end, wait) = mpsc::channel::<()>();
-        let working = tokio::spawn({
-            let lanes = Arc::clone(&lanes);
-            async move { lanes.known.run(move || wait.recv()).await.map(drop) }
-        });
-        while lanes.known.turns.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let lanes = Lanes::new(1, 1);
+        let (end, working) = busy(&lanes.known).await;
         for _ in 0..3 {
-            let mut waiting = Box::pin(lanes.known.run(|| ()));
+            let mut waiting = Box::pin(lanes.known.turn());
             assert!(futures::poll!(&mut waiting).is_pending());
         }
         end.send(()).unwrap();
-        working.await.unwrap().unwrap();
+        working.await.unwrap();
         assert_eq!(lanes.known.inside.load(Ordering::Acquire), 0);
     }
 }

@@ -15,9 +15,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, RwLock};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
-use sqe_core::{
-    CertificateChain, CredentialRef, Credentials, Error, Identity, IdentityProvider, Principal, Result,
-};
+use sqe_core::{CertificateChain, CredentialRef, Credentials, Error, Identity, IdentityProvider, Principal, Result};
 use thiserror::Error as ThisError;
 
 use crate::{

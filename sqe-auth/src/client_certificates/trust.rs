@@ -96,7 +96,9 @@ fn parse_authorities(file: &OperatorFile, bytes: &[u8]) -> Result<Vec<TrustAncho
         let der = der.map_err(|error| file.wrong(&place, unreadable(&error)))?;
         let certificate = Certificate::read(der.as_ref()).map_err(|_| file.wrong(&place, "it is no certificate"))?;
         if !certificate.is_authority() {
-            return Err(file.wrong(&place, "it is not one of an authority; list those that issue, not those that are issued"));
+            return Err(
+                file.wrong(&place, "it is not one of an authority; list those that issue, not those that are issued")
+            );
         }
         let anchor = anchor_from_trusted_cert(&der).map_err(|error| file.wrong(&place, error))?;
         if anchors.len() == MAX_ENTRIES {

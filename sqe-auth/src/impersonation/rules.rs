@@ -108,8 +108,7 @@ impl Rules {
         if targets.named.contains(&principal) {
             return true;
         }
-        let is_protected =
-            self.by_actor.contains_key(&principal) || !self.administrators.is_disjoint(&target.groups);
+        let is_protected = self.by_actor.contains_key(&principal) || !self.administrators.is_disjoint(&target.groups);
         !is_protected && !targets.groups.is_disjoint(&target.groups)
     }
 }

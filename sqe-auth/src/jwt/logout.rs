@@ -97,10 +97,7 @@ impl LogoutVerifier {
     ///
     /// # Errors
     /// `InvalidInput` if there is no client id, or an empty one.
-    pub fn new<S: Into<String>>(
-        verifier: Arc<JwtVerifier>,
-        clients: impl IntoIterator<Item = S>,
-    ) -> Result<Self> {
+    pub fn new<S: Into<String>>(verifier: Arc<JwtVerifier>, clients: impl IntoIterator<Item = S>) -> Result<Self> {
         let clients: Vec<String> = clients.into_iter().map(Into::into).collect();
         if clients.is_empty() || clients.iter().any(String::is_empty) {
             return Err(Error::invalid("logout tokens need the client id of the application that they are sent to"));
@@ -190,9 +187,8 @@ fn check_header(header: &Value) -> Result<(Option<&str>, &str), Refused> {
     if header.get("crit").is_some() {
         return Err(Rejection::Critical.into());
     }
-    let text = |name: &'static str| {
-        header.get(name).map(|value| value.as_str().ok_or(Rejection::Header(name))).transpose()
-    };
+    let text =
+        |name: &'static str| header.get(name).map(|value| value.as_str().ok_or(Rejection::Header(name))).transpose();
     let typ = text("typ")?.unwrap_or_default();
     if !typ.eq_ignore_ascii_case("logout+jwt") && !typ.eq_ignore_ascii_case("application/logout+jwt") {
         return Err(Refused::Type);

@@ -80,7 +80,10 @@ impl OperatorFile {
         let limit = self.max_bytes.saturating_add(1);
         file.by_ref().take(limit).read_to_end(&mut bytes).map_err(|error| self.unreadable(error))?;
         if bytes.len() as u64 > self.max_bytes {
-            return Err(Error::invalid(format!("the {self} has more than {} bytes; remove old entries", self.max_bytes)));
+            return Err(Error::invalid(format!(
+                "the {self} has more than {} bytes; remove old entries",
+                self.max_bytes
+            )));
         }
         Ok((bytes, Stamp::of(&metadata)))
     }

@@ -29,6 +29,7 @@ mod held;
 mod ignored;
 mod information_schema;
 mod listing;
+mod login;
 mod metered;
 mod plan;
 mod resolve;
@@ -50,6 +51,7 @@ use datafusion::execution::SessionState;
 
 pub use builder::{EngineBuilder, Expiry, Limits};
 pub use listing::{ListingRequest, VisibleTable};
+pub use login::{FailureRate, LoginLimits};
 pub use plan::{Planned, Statement, StatementKind, StatementShape};
 pub use run::QueryStream;
 pub use session::{Session, SessionOptions};
@@ -72,6 +74,7 @@ struct Inner {
     catalogs: BTreeMap<String, builder::CatalogBinding>,
     defaults: (String, String),
     admission: admission::Admission,
+    logins: login::Logins,
     limits: Limits,
     template: SessionState,
     table_functions: BTreeSet<String>,
@@ -98,8 +101,9 @@ impl Engine {
     /// Authenticates and opens a session.
     ///
     /// # Errors
-    /// `Unauthenticated` for credentials that are rejected or that no provider knows, `Unavailable` if a provider
-    /// cannot decide now.
+    /// `Unauthenticated` for credentials that are rejected or that no provider knows, `PermissionDenied` for good ones of
+    /// somebody who may not act as whom they ask for, `Unavailable` if a provider cannot decide now, `ResourceExhausted` if
+    /// too many attempts failed before (see [`LoginLimits`]).
     pub async fn session(&self, credentials: &Credentials, options: SessionOptions) -> Result<Session> {
         Session::open(Arc::clone(&self.0), credentials, options).await
     }
