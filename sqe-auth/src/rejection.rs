@@ -3,11 +3,11 @@
 use sqe_core::Error;
 use thiserror::Error as ThisError;
 
-/// What a client is told about a token that is not accepted, whatever the reason.
+/// What a client is told about credentials that are not accepted, of whatever kind and for whatever reason.
 ///
 /// One message for all: whoever tries tokens learns nothing from the answer. The reason is the error's source, which
 /// operators log and front ends do not send.
-pub const NOT_ACCEPTED: &str = "the token was not accepted; log in again";
+pub const NOT_ACCEPTED: &str = "the credentials were not accepted; log in again";
 
 /// The reason. Values out of the token are quoted, escaped and cut short, because whoever sent it chose them.
 #[derive(Debug, ThisError)]

@@ -53,13 +53,13 @@ pub(super) fn claim(name: &str) -> Rejection {
     Rejection::Claim(Shown::new(name))
 }
 
-fn name<'a>(claims: &'a Value, which: &'static str) -> Result<&'a str, Rejection> {
+pub(super) fn name<'a>(claims: &'a Value, which: &'static str) -> Result<&'a str, Rejection> {
     let value = claims.get(which).ok_or(Rejection::Missing(which))?;
     value.as_str().filter(|text| is_name(text)).ok_or_else(|| claim(which))
 }
 
 /// `aud` is one text or a list of texts, and one of them is ours (RFC 7519, 4.1.3).
-fn check_audience(claims: &Value, ours: &[String]) -> Result<(), Rejection> {
+pub(super) fn check_audience(claims: &Value, ours: &[String]) -> Result<(), Rejection> {
     let named: Vec<&str> = match claims.get("aud").ok_or(Rejection::Missing("aud"))? {
         Value::String(one) => vec![one],
         Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<_>>().ok_or_else(|| claim("aud"))?,
@@ -69,7 +69,11 @@ fn check_audience(claims: &Value, ours: &[String]) -> Result<(), Rejection> {
 }
 
 /// A NumericDate (RFC 7519, 2): seconds since 1970, which may have a fraction.
-fn time(claims: &Value, which: &'static str, round: fn(f64) -> f64) -> Result<Option<DateTime<Utc>>, Rejection> {
+pub(super) fn time(
+    claims: &Value,
+    which: &'static str,
+    round: fn(f64) -> f64,
+) -> Result<Option<DateTime<Utc>>, Rejection> {
     let Some(value) = claims.get(which) else { return Ok(None) };
     let Value::Number(number) = value else { return Err(claim(which)) };
     let seconds = seconds(number, round).filter(|seconds| (0..=LAST_SECOND).contains(seconds));

@@ -2,7 +2,10 @@
 
 mod builder;
 mod claims;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod header;
+mod logout;
 mod mapping;
 mod token;
 
@@ -12,6 +15,7 @@ use sqe_core::{Credentials, Identity, IdentityProvider, Result, Secret};
 
 pub use builder::JwtVerifierBuilder;
 pub use header::TokenType;
+pub use logout::{Logout, LogoutVerifier};
 
 use crate::{DEVELOPMENT_ISSUER, keys::KeySource, rejection::Rejection};
 use mapping::Mapping;

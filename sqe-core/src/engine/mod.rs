@@ -30,6 +30,7 @@ mod ignored;
 mod information_schema;
 mod ingest;
 mod listing;
+mod login;
 mod metered;
 mod plan;
 mod progress;
@@ -53,6 +54,7 @@ use datafusion::execution::SessionState;
 pub use builder::{EngineBuilder, Expiry, Limits};
 pub use ingest::{Ingest, IngestMode};
 pub use listing::{ListingRequest, VisibleTable};
+pub use login::{FailureRate, LoginLimits};
 pub use plan::{Planned, Statement, StatementKind, StatementShape};
 pub use progress::Progress;
 pub use run::QueryStream;
@@ -75,6 +77,7 @@ struct Inner {
     catalogs: BTreeMap<String, builder::CatalogBinding>,
     defaults: (String, String),
     admission: admission::Admission,
+    logins: login::Logins,
     limits: Limits,
     template: SessionState,
     table_functions: BTreeSet<String>,
@@ -101,8 +104,9 @@ impl Engine {
     /// Authenticates and opens a session.
     ///
     /// # Errors
-    /// `Unauthenticated` for credentials that are rejected or that no provider knows, `Unavailable` if a provider
-    /// cannot decide now.
+    /// `Unauthenticated` for credentials that are rejected or that no provider knows, `PermissionDenied` for good ones of
+    /// somebody who may not act as whom they ask for, `Unavailable` if a provider cannot decide now, `ResourceExhausted` if
+    /// too many attempts failed before (see [`LoginLimits`]).
     pub async fn session(&self, credentials: &Credentials, options: SessionOptions) -> Result<Session> {
         Session::open(Arc::clone(&self.0), credentials, options).await
     }

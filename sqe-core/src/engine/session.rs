@@ -61,7 +61,10 @@ impl Session {
     pub(super) async fn open(engine: Arc<Inner>, credentials: &Credentials, options: SessionOptions) -> Result<Self> {
         loop {
             let endings = engine.sessions.endings();
-            let Some(identity) = engine.identity.authenticate(credentials).await? else {
+            let attempt = engine.logins.begin(credentials, &options.client)?;
+            let answer = engine.identity.authenticate(credentials).await;
+            attempt.ended(&answer);
+            let Some(identity) = answer? else {
                 return Err(Error::unauthenticated("the credentials were not accepted; log in again"));
             };
             let session = Self::begin(Arc::clone(&engine), identity, options.clone())?;
@@ -114,6 +117,12 @@ impl Session {
     /// Ends the session: its running statements stop, and later calls are `Unauthenticated`.
     pub fn close(&self) {
         self.0.closed.cancel();
+    }
+
+    /// Whether it was ended, by [`close`](Self::close) or by [`Engine::end_sessions`](super::Engine::end_sessions).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled()
     }
 
     pub(super) fn engine(&self) -> &Arc<Inner> {
