@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod explanations;
 mod governance;
 #[cfg(feature = "conformance")]
 mod kits;
@@ -18,7 +19,9 @@ mod memory;
 mod paths;
 mod people;
 mod planners;
+mod prepared;
 mod properties;
+mod settings;
 mod side_channels;
 mod statements;
 mod writes;
