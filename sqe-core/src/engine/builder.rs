@@ -18,7 +18,7 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-use super::{Engine, Inner, admission::Admission, bounded};
+use super::{Engine, Inner, admission::Admission, bounded, json};
 use crate::{
     Error, IdentityProvider, PolicyEngine, Result, Secret,
     audit::AuditSink,
@@ -251,6 +251,7 @@ impl EngineBuilder {
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .with_table_factories(Default::default());
         let mut template = scheduler.configure(builder)?.build();
+        json::register(&mut template)?;
         bounded::bound(&mut template)?;
         for function in self.functions {
             template.register_udf(function)?;

@@ -29,6 +29,7 @@ mod explain;
 mod held;
 mod ignored;
 mod information_schema;
+mod json;
 mod listing;
 mod metered;
 mod plan;
