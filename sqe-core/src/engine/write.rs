@@ -19,6 +19,7 @@ use super::{
     bind::{Source, bind_against, bind_query, bind_sources, with_parameters},
     decide::decide,
     plan::{Rows, Work, count_batch, plan_rows},
+    prepared::{typed, untyped},
     resolve::{INFORMATION_SCHEMA, Loaded, load, load_one, name_of_parts, of_known, refusal},
     run::{Ledger, Stop, concluded, start, wrap},
     statement::{self, Kind},
@@ -78,8 +79,9 @@ pub(super) async fn bind_insert(case: &mut Case, target: &ObjectName, statement:
     };
     let sources = bind_sources(case, &Parsed::Statement(Box::new(Ast::Query(query)))).await?;
     let (loaded, table) = writable(case, &name).await?;
+    let statement = typed(statement, &case.types);
     let bound = bind_against(case, statement, sources, vec![Source::governed(name, table)]).await?;
-    let LogicalPlan::Dml(dml) = bound.plan else {
+    let LogicalPlan::Dml(dml) = untyped(bound.plan) else {
         return Err(Error::internal("an INSERT was bound to something else"));
     };
     if !matches!(dml.op, WriteOp::Insert(InsertOp::Append)) {
