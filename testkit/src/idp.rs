@@ -69,9 +69,11 @@ pub enum Fault {
 /// | `cli` | public native client: code + PKCE to any loopback port at `/callback`, device flow, refresh | |
 /// | `dashboard`, `dashboard-secret` | confidential application: code + PKCE, refresh | |
 /// | `sqe`, `sqe-secret` | this engine: introspection and token exchange, nothing else | |
+/// | `gateway`, `gateway-secret` | token exchange and client credentials | |
 ///
 /// The audience of access tokens is `sqe`. Tokens for the resource `urn:sqe` are JWTs (RS256), those for
-/// [`OPAQUE`](Self::OPAQUE) are opaque. Exchange (RFC 8693) gives tokens for the audiences `sqe`, `catalog` and
+/// [`OPAQUE`](Self::OPAQUE) are opaque; for `urn:other` and `urn:other:opaque` they are the same with the audience `other`.
+/// Exchange (RFC 8693) gives tokens for the audiences `sqe`, `catalog` and
 /// `storage` to all, and for `ledger` to `bob`.
 #[derive(Debug, Clone)]
 pub struct Idp {
@@ -130,6 +132,14 @@ impl Idp {
         let mut arguments = how.clone();
         arguments["user"] = json!(user);
         self.call("login", &arguments)
+    }
+
+    /// Uses a refresh token of the client `cli`, which is then used up.
+    ///
+    /// # Errors
+    /// The provider does not answer or refuses.
+    pub fn refresh(&self, refresh_token: &str) -> Result<Tokens> {
+        self.call("refresh", &json!({ "token": refresh_token }))
     }
 
     /// Has `user` open an address of the provider, such as one that a program shows, and do what its pages ask for: sign
@@ -329,6 +339,9 @@ mod tests {
         let header = |token: &str| token.split('.').next().unwrap().to_owned();
         assert_ne!(header(&first.access_token), header(&second.access_token), "another key id");
         assert_ne!(idp.login_opaque("bob").unwrap().access_token.split('.').count(), 3);
+        let once = second.refresh_token.unwrap();
+        idp.refresh(&once).unwrap();
+        assert!(idp.refresh(&once).is_err(), "used twice");
         idp.logout("alice").unwrap();
         assert!(idp.login("nobody").is_err());
         idp.down().unwrap();

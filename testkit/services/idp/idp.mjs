@@ -16,8 +16,13 @@ const { default: Provider } = await import('oidc-provider');
 
 const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 const CALLBACK = 'http://127.0.0.1/callback';
-/** Resources that tokens can be asked for. Both are this engine; for the second they are opaque. */
-const RESOURCES = { 'urn:sqe': 'jwt', 'urn:sqe:opaque': 'opaque' };
+/** Resources that tokens can be asked for: this engine and another system, with JWTs and with opaque tokens. */
+const RESOURCES = {
+  'urn:sqe': { audience: 'sqe', accessTokenFormat: 'jwt' },
+  'urn:sqe:opaque': { audience: 'sqe', accessTokenFormat: 'opaque' },
+  'urn:other': { audience: 'other', accessTokenFormat: 'jwt' },
+  'urn:other:opaque': { audience: 'other', accessTokenFormat: 'opaque' },
+};
 const SCOPES = 'sql:read sql:write';
 
 const groups = { alice: ['analysts'], bob: ['finance'], mallory: [], job: ['loaders'], 'job:nightly/1': [] };
@@ -38,6 +43,7 @@ const clients = () => {
     { client_id: 'cli', token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token', DEVICE], ...native, ...told },
     { client_id: 'dashboard', client_secret: 'dashboard-secret', grant_types: ['authorization_code', 'refresh_token'], ...native, ...told },
     { client_id: 'sqe', client_secret: 'sqe-secret', ...machine, grant_types: [exchange.GRANT] },
+    { client_id: 'gateway', client_secret: 'gateway-secret', ...machine, grant_types: [exchange.GRANT, 'client_credentials'] },
     { client_id: 'job', client_secret: 'job-secret', ...machine },
     // Characters that RFC 6749, 2.3.1 has escaped.
     { client_id: 'job:nightly/1', client_secret: 'a+b %:~', ...machine },
@@ -79,10 +85,9 @@ const build = (keys) => {
         defaultResource: () => 'urn:sqe',
         useGrantedResource: () => true,
         getResourceServerInfo: (_ctx, resource) => ({
+          ...RESOURCES[resource],
           scope: SCOPES,
-          audience: 'sqe',
           accessTokenTTL: lifetime,
-          accessTokenFormat: RESOURCES[resource] ?? 'jwt',
           jwt: { sign: { alg: 'RS256' } },
         }),
       },
@@ -114,6 +119,12 @@ const browser = (user) => {
   return browsers.get(user);
 };
 
+/** A token request of `client`, which authenticates if it has a secret. */
+const token = (client, form) => {
+  const secret = clients().find(({ client_id: id }) => id === client).client_secret;
+  return post('/token', secret ? form : { ...form, client_id: client }, secret && `${client}:${secret}`);
+};
+
 const post = async (path, form, secret) => {
   const headers = secret ? { authorization: `Basic ${Buffer.from(secret).toString('base64')}` } : {};
   const response = await fetch(`${issuer}${path}`, { method: 'POST', headers, body: new URLSearchParams(form) });
@@ -135,10 +146,11 @@ serve({ issuer }, {
     const { url, text } = await browser(user).visit(`${issuer}/auth?${query}`, { follow: false });
     const answer = new URL(url).searchParams;
     if (!answer.has('code') || answer.get('state') !== state) throw new Error(`no code at ${url} ${text ?? ''}`);
-    const form = { grant_type: 'authorization_code', code: answer.get('code'), redirect_uri: CALLBACK, code_verifier: verifier, resource };
-    const secret = clients().find(({ client_id: id }) => id === client).client_secret;
-    return await post('/token', secret ? form : { ...form, client_id: client }, secret && `${client}:${secret}`);
+    const code = answer.get('code');
+    return await token(client, { grant_type: 'authorization_code', code, redirect_uri: CALLBACK, code_verifier: verifier, resource });
   },
+  /** Uses a refresh token (RFC 6749, 6). */
+  refresh: ({ token: refresh, client = 'cli' }) => token(client, { grant_type: 'refresh_token', refresh_token: refresh }),
   /** Opens any address of the provider as `user`: that which a program shows to its user. */
   browse: ({ user, url, ...how }) => browser(user).visit(url, how),
   /** Logs `user` out at the provider, which tells the applications of that log-in. */
