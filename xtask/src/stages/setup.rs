@@ -1,4 +1,4 @@
-//! Installs what the other stages need, from the package registries, into `target/venv-*`.
+//! Installs what the other stages need, from the package registries, into `target/venv-*` and `target/node-*`.
 
 use std::{
     path::Path,
@@ -14,6 +14,7 @@ use crate::{
 
 const CANDIDATES: [&str; 5] = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"];
 const IS_NEW_ENOUGH: &str = "import sys; sys.exit(sys.version_info < (3, 11))";
+const IS_NEW_ENOUGH_NODE: &str = "const [major, minor] = process.versions.node.split('.').map(Number); process.exit(major * 100 + minor < 2019 ? 1 : 0)";
 
 pub(crate) fn run(workspace: &Workspace) -> Result<Counts> {
     for environment in ENVIRONMENTS {
@@ -24,6 +25,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Counts> {
             check(Command::new("rustup").args(["component", "add", component]))?;
         }
     }
+    node(workspace)?;
     Ok(Counts::default())
 }
 

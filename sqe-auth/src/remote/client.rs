@@ -1,4 +1,4 @@
-//! The client that fetches, and the addresses it may fetch from.
+//! The client that asks, and the addresses it may ask.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -14,14 +14,17 @@ use rustls::{
 use sqe_core::{Error, Result};
 use url::{Host, Url};
 
-/// Keys decide who everybody is, so whoever can change them on their way can be anybody: https, or this machine.
-pub(super) fn address(text: &str) -> Result<Url> {
+/// The address of an issuer's `what`. What an issuer says decides who everybody is, and what is sent to it are secrets,
+/// so whoever can change or read them on their way can be anybody: https, or this machine.
+pub(crate) fn address(what: &str, text: &str) -> Result<Url> {
     let url = Url::parse(text).map_err(|error| {
-        Error::invalid("the address of the issuer's keys is not a url; configure one that begins with https")
+        Error::invalid(format!("the address of the issuer's {what} is not a url; configure one that begins with https"))
             .with_source(error)
     })?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(Error::invalid("the address of the issuer's keys has a user, password or fragment; remove it"));
+        return Err(Error::invalid(format!(
+            "the address of the issuer's {what} has a user, password or fragment; remove it"
+        )));
     }
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -32,9 +35,9 @@ pub(super) fn address(text: &str) -> Result<Url> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if loopback => Ok(url),
-        _ => Err(Error::invalid(
-            "the issuer's keys are fetched over https, or over http from this machine itself; change their address",
-        )),
+        _ => Err(Error::invalid(format!(
+            "the issuer's {what} must be reached over https, or over http on this machine itself; change the address"
+        ))),
     }
 }
 
@@ -44,7 +47,7 @@ pub(super) fn address(text: &str) -> Result<Url> {
 pub(super) fn client(root_certificates: Option<&str>) -> Result<Client> {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal("the client that fetches keys has no version of TLS").with_source(error))?
+        .map_err(|error| Error::internal("the client that asks issuers has no version of TLS").with_source(error))?
         .with_root_certificates(roots(root_certificates)?)
         .with_no_client_auth();
     let here = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
@@ -57,12 +60,12 @@ pub(super) fn client(root_certificates: Option<&str>) -> Result<Client> {
         .resolve_to_addrs("localhost", &here)
         .user_agent(concat!("sqe-auth/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| Error::internal("the client that fetches keys cannot be built").with_source(error))
+        .map_err(|error| Error::internal("the client that asks issuers cannot be built").with_source(error))
 }
 
 fn roots(pem: Option<&str>) -> Result<RootCertStore> {
     let Some(pem) = pem else { return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }) };
-    let refused = "the root certificates for fetching keys cannot be read; configure certificates in pem";
+    let refused = "the root certificates for an issuer cannot be read; configure certificates in pem";
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|error| Error::invalid(refused).with_source(error))?;
@@ -96,7 +99,7 @@ mod tests {
     #[case("file:///etc/keys", false)]
     #[case("ftp://127.0.0.1/keys", false)]
     #[case("keys", false)]
-    fn keys_come_over_https_or_from_this_machine(#[case] url: &str, #[case] permitted: bool) {
-        assert_eq!(address(url).is_ok(), permitted);
+    fn issuers_are_asked_over_https_or_on_this_machine(#[case] url: &str, #[case] permitted: bool) {
+        assert_eq!(address("keys", url).is_ok(), permitted);
     }
 }

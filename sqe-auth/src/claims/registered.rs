@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Number, Value};
+use sqe_core::CredentialRef;
 
-use super::Rules;
 use crate::rejection::{Rejection, Shown};
 
 /// The last second of the year 9999. Later times are mistakes, or attempts to overflow something.
@@ -11,15 +11,24 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// OpenID Connect allows 255 characters; nobody needs more than this.
 const MAX_NAME: usize = 1024;
 
+/// What registered claims must say.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    pub(crate) issuer: String,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) leeway: chrono::Duration,
+}
+
 /// What the registered claims say, after all of them were found acceptable.
 #[derive(Debug)]
-pub(super) struct Registered {
+pub(crate) struct Registered {
     pub(super) issuer: String,
     pub(super) subject: String,
     pub(super) expires_at: DateTime<Utc>,
+    pub(super) credential: CredentialRef,
 }
 
-pub(super) fn check(claims: &Value, rules: &Rules, now: DateTime<Utc>) -> Result<Registered, Rejection> {
+pub(crate) fn check(claims: &Value, rules: &Expected, now: DateTime<Utc>) -> Result<Registered, Rejection> {
     let issuer = name(claims, "iss")?;
     if issuer != rules.issuer {
         return Err(claim("iss"));
@@ -41,7 +50,17 @@ pub(super) fn check(claims: &Value, rules: &Rules, now: DateTime<Utc>) -> Result
     if time(claims, "iat", f64::ceil)?.is_some_and(|issued| now + rules.leeway < issued) {
         return Err(Rejection::IssuedInFuture);
     }
-    Ok(Registered { issuer: issuer.to_owned(), subject, expires_at })
+    let mut credential = CredentialRef::default();
+    credential.id = optional_name(claims, "jti")?;
+    credential.session = optional_name(claims, "sid")?;
+    // The earliest second that it may mean: what is revoked "up to" a moment must not slip through by a fraction.
+    credential.issued_at = time(claims, "iat", f64::floor)?;
+    Ok(Registered { issuer: issuer.to_owned(), subject, expires_at, credential })
+}
+
+/// A name by which something is revoked: if it cannot be read, it could not be revoked either.
+fn optional_name(claims: &Value, which: &'static str) -> Result<Option<String>, Rejection> {
+    if claims.get(which).is_some() { name(claims, which).map(|text| Some(text.to_owned())) } else { Ok(None) }
 }
 
 /// A name as principals have it: some text, of bounded length, that cannot break a line.
@@ -53,13 +72,13 @@ pub(super) fn claim(name: &str) -> Rejection {
     Rejection::Claim(Shown::new(name))
 }
 
-pub(super) fn name<'a>(claims: &'a Value, which: &'static str) -> Result<&'a str, Rejection> {
+pub(crate) fn name<'a>(claims: &'a Value, which: &'static str) -> Result<&'a str, Rejection> {
     let value = claims.get(which).ok_or(Rejection::Missing(which))?;
     value.as_str().filter(|text| is_name(text)).ok_or_else(|| claim(which))
 }
 
 /// `aud` is one text or a list of texts, and one of them is ours (RFC 7519, 4.1.3).
-pub(super) fn check_audience(claims: &Value, ours: &[String]) -> Result<(), Rejection> {
+pub(crate) fn check_audience(claims: &Value, ours: &[String]) -> Result<(), Rejection> {
     let named: Vec<&str> = match claims.get("aud").ok_or(Rejection::Missing("aud"))? {
         Value::String(one) => vec![one],
         Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<_>>().ok_or_else(|| claim("aud"))?,
@@ -69,7 +88,7 @@ pub(super) fn check_audience(claims: &Value, ours: &[String]) -> Result<(), Reje
 }
 
 /// A NumericDate (RFC 7519, 2): seconds since 1970, which may have a fraction.
-pub(super) fn time(
+pub(crate) fn time(
     claims: &Value,
     which: &'static str,
     round: fn(f64) -> f64,
@@ -96,18 +115,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{KeyFamily, TokenType};
 
     const NOW: i64 = 1_800_000_000;
 
-    fn rules() -> Rules {
-        Rules {
+    fn rules() -> Expected {
+        Expected {
             issuer: "https://idp.example".into(),
             audiences: vec!["sqe".into()],
-            family: KeyFamily::Ec,
-            types: vec![TokenType::Jwt],
             leeway: chrono::Duration::seconds(30),
-            max_bytes: 1024,
         }
     }
 
@@ -121,6 +136,27 @@ mod tests {
     fn the_identity_ends_when_the_token_would_be_rejected() {
         let ends = checked("exp", json!(NOW + 5)).unwrap().expires_at;
         assert_eq!(ends.timestamp(), NOW + 35);
+    }
+
+    #[test]
+    fn a_credential_has_the_names_by_which_it_is_revoked() {
+        let id = checked("jti", json!("token-1")).unwrap().credential;
+        assert_eq!((id.id.as_deref(), id.session.as_deref(), id.issued_at), (Some("token-1"), None, None));
+        assert_eq!(checked("sid", json!("s")).unwrap().credential.session.as_deref(), Some("s"));
+        let issued = checked("iat", json!(NOW as f64 - 0.5)).unwrap().credential.issued_at;
+        assert_eq!(issued.map(|at| at.timestamp()), Some(NOW - 1), "the fraction counts against the token");
+    }
+
+    #[rstest]
+    #[case(json!(7))]
+    #[case(json!(""))]
+    #[case(json!(null))]
+    #[case(json!(["a"]))]
+    #[case(json!("a\nb"))]
+    #[case(json!("a".repeat(1025)))]
+    fn a_credential_that_could_not_be_revoked_is_rejected(#[case] value: Value) {
+        assert!(checked("jti", value.clone()).is_err());
+        assert!(checked("sid", value).is_err());
     }
 
     #[rstest]
