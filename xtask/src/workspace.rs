@@ -1,4 +1,4 @@
-//! Where things are: the workspace's root, its packages, and the Python environment of the tests.
+//! Where things are: the workspace's root, its packages, and the Python and Node environments of the tests.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -45,6 +45,10 @@ impl Workspace {
         if python.exists() {
             command.env("SQE_TEST_PYTHON", python);
         }
+        let modules = self.node_modules();
+        if modules.exists() {
+            command.env("SQE_TEST_NODE_MODULES", modules);
+        }
         command
     }
 
@@ -79,9 +83,30 @@ impl Workspace {
 
     /// The Python environment's folder. Its name follows the requirements, so that a change of them makes a new one.
     pub(crate) fn venv(&self) -> PathBuf {
+        self.named_after("venv", &[self.requirements()])
+    }
+
+    /// What the Node environment holds: `package.json` and its lock.
+    pub(crate) fn node_packages(&self) -> [PathBuf; 2] {
+        ["testkit/package.json", "testkit/package-lock.json"].map(|name| self.root.join(name))
+    }
+
+    /// The Node environment's folder, whose name follows its packages.
+    pub(crate) fn node(&self) -> PathBuf {
+        self.named_after("node", &self.node_packages())
+    }
+
+    /// Its packages; there only after the setup stage.
+    pub(crate) fn node_modules(&self) -> PathBuf {
+        self.node().join("node_modules")
+    }
+
+    fn named_after(&self, kind: &str, contents: &[PathBuf]) -> PathBuf {
         let mut hasher = DefaultHasher::new();
-        std::fs::read(self.requirements()).unwrap_or_default().hash(&mut hasher);
-        self.target().join(format!("venv-{:08x}", hasher.finish() & 0xffff_ffff))
+        for file in contents {
+            std::fs::read(file).unwrap_or_default().hash(&mut hasher);
+        }
+        self.target().join(format!("{kind}-{:08x}", hasher.finish() & 0xffff_ffff))
     }
 
     /// The environment's interpreter; there only after the setup stage.

@@ -26,7 +26,12 @@ const fn stage(name: &'static str, quick: bool, run: fn(&Workspace) -> Result<Co
 
 /// All of them.
 pub(crate) const ALL: &[Stage] = &[
-    stage("setup", true, setup::run, "the Python environment of tools, real clients and independent engines"),
+    stage(
+        "setup",
+        true,
+        setup::run,
+        "the Python and Node environments of tools, real clients and independent services",
+    ),
     stage("format", true, build::format, "rustfmt has nothing to change"),
     stage("habits", true, habits::run, "rules of the house that no compiler checks"),
     stage("book", true, book::run, "the book builds and its links lead somewhere"),
