@@ -8,9 +8,11 @@ mod config;
 mod demo;
 mod exit;
 mod memory;
+mod profile;
 mod reload;
 mod serve;
 mod sql;
+mod surroundings;
 mod threads;
 mod wire;
 

@@ -53,9 +53,7 @@ impl Client {
         match answer.errors.iter().next() {
             None => Ok(()),
             Some((name, error)) => Err(match error.value() {
-                OptionErrorValue::InvalidName => {
-                    Error::unsupported(format!("the server has no session option {name}"))
-                }
+                OptionErrorValue::InvalidName => Error::unsupported(format!("the server has no session option {name}")),
                 _ => Error::invalid(format!("the server refuses this value of {name}")),
             }),
         }
