@@ -24,6 +24,16 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Run SQL on a server, at a prompt or from a script
     Sql(SqlArguments),
+    /// Show how a statement is run
+    Explain(ExplainArguments),
+    /// Log in at the OpenID provider of a profile
+    Login(LoginArguments),
+    /// Forget a login, and have the provider take it back
+    Logout(ProfileArguments),
+    /// Ask the server who it takes you for
+    Whoami(WhoamiArguments),
+    /// Print an access token that is good now, for scripts
+    Token(TokenArguments),
     /// Look after the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -106,6 +116,62 @@ pub(crate) struct SqlArguments {
     /// Do not show what does not fit the screen with $PAGER
     #[arg(long)]
     pub(crate) no_pager: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArguments,
+    /// Run it, and tell what was measured
+    #[arg(long, conflicts_with = "policy")]
+    pub(crate) analyze: bool,
+    /// Tell which policies apply and what they do to it
+    #[arg(long)]
+    pub(crate) policy: bool,
+    /// How the answer looks: text, if nothing is said
+    #[arg(short, long)]
+    pub(crate) output: Option<Format>,
+    /// The statement
+    pub(crate) statement: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArguments {
+    /// A profile of ~/.config/sqe/config.toml [env: SQE_PROFILE]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArguments {
+    /// A profile of ~/.config/sqe/config.toml [env: SQE_PROFILE]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// Log in with a browser on another device
+    #[arg(long)]
+    pub(crate) device: bool,
+    /// Show the address and open no browser
+    #[arg(long, conflicts_with = "device")]
+    pub(crate) no_browser: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhoamiArguments {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArguments,
+    /// How the answer looks: a table on a terminal, CSV otherwise
+    #[arg(short, long)]
+    pub(crate) output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArguments {
+    /// A profile of ~/.config/sqe/config.toml [env: SQE_PROFILE]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// Show it on a terminal, too
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod login;
 mod memory;
 mod profile;
 mod reload;
@@ -39,6 +40,11 @@ fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Explain(arguments) => sql::explain(arguments).await,
+            Command::Login(arguments) => login::login(arguments).await,
+            Command::Logout(arguments) => login::logout(arguments).await,
+            Command::Whoami(arguments) => login::whoami(arguments).await,
+            Command::Token(arguments) => login::token(arguments).await,
             Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
             Command::Bench(BenchCommand::Tpch(arguments)) => bench::tpch(arguments).await,
         }

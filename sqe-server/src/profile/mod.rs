@@ -16,7 +16,7 @@ use crate::{
     surroundings,
 };
 
-pub(crate) use target::Target;
+pub(crate) use target::{Credential, Target};
 
 /// The address of a profile that names none: a server on this machine.
 pub(crate) const LOCAL: &str = "grpc://127.0.0.1:50051";
@@ -65,7 +65,6 @@ pub(crate) struct Profile {
 /// `[profiles.NAME.login]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(test), expect(dead_code, reason = "logging in comes with the next change"))]
 pub(crate) struct LoginConfig {
     /// The OpenID provider, as its `iss` is written.
     pub(crate) issuer: String,
@@ -78,6 +77,18 @@ pub(crate) struct LoginConfig {
     pub(crate) resource: Option<String>,
     /// The authority of the provider's certificate, PEM. Unset: the public ones.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Where the login is kept. Unset: in the desktop's keyring if there is one, else in a file.
+    pub(crate) store: Option<LoginStore>,
+}
+
+/// Where a login is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LoginStore {
+    /// The desktop's, by the Secret Service.
+    Keyring,
+    /// `~/.local/state/sqe/login`, readable by its owner only.
+    File,
 }
 
 /// `offline_access` brings the refresh token (OpenID Connect Core 1.0, section 11).
@@ -187,14 +198,14 @@ mod tests {
     "#;
 
     fn parsed(text: &str) -> Result<Profiles, ConfigError> {
-        Profiles::parse(text, Path::new("/home/ann/.config/sqe/config.toml"))
+        Profiles::parse(text, Path::new("/people/ann/.config/sqe/config.toml"))
     }
 
     #[test]
     fn a_profile_is_found_by_name_and_the_default_one_without() {
         let (name, prod) = parsed(GOOD).unwrap().choose(Some("prod")).unwrap().unwrap();
         assert_eq!((name.as_str(), prod.format, prod.history), ("prod", Some(Format::Vertical), Some(false)));
-        assert_eq!(prod.ca_file.unwrap(), Path::new("/home/ann/.config/sqe/ca.pem"));
+        assert_eq!(prod.ca_file.unwrap(), Path::new("/people/ann/.config/sqe/ca.pem"));
         assert_eq!(prod.client_cert_file.unwrap(), Path::new("/keys/me.crt"));
         let login = prod.login.unwrap();
         assert_eq!((login.issuer.as_str(), login.scopes.len()), ("https://idp.example", 2));

@@ -10,6 +10,7 @@ use super::{LOCAL, Profile, Profiles};
 use crate::{
     cli::ConnectArguments,
     exit::UsageError,
+    login::{Login, told},
     surroundings::{refuse_shared, variable},
 };
 
@@ -44,6 +45,8 @@ pub(crate) enum Credential {
     File(PathBuf),
     /// A token that the environment holds.
     Variable(Secret),
+    /// A login at the provider of the profile.
+    Login(Login),
     /// Nothing: a certificate has to do.
     None,
 }
@@ -63,7 +66,7 @@ impl Target {
         let surrounding = variable("SQE_URI").filter(|_| arguments.profile.is_none());
         let given = arguments.uri.clone().or(surrounding);
         let own_uri = profile.uri.clone().unwrap_or_else(|| LOCAL.to_owned());
-        let uri = given.unwrap_or(own_uri);
+        let uri = given.unwrap_or_else(|| own_uri.clone());
 
         let cert_file = arguments.client_cert_file.clone().or_else(|| profile.client_cert_file.clone());
         let key_file = arguments.client_key_file.clone().or_else(|| profile.client_key_file.clone());
@@ -82,10 +85,19 @@ impl Target {
             Credential::Variable(Secret::new(token))
         } else if let Some(path) = &profile.token_file {
             Credential::File(path.clone())
+        } else if let (Some(name), Some(config)) = (&name, &profile.login) {
+            // A token of one server is nothing for another, whatever a variable or a slip of the finger says.
+            if uri != own_uri {
+                return Err(UsageError(format!(
+                    "the login of profile {name} is for {own_uri} alone; give --token-file or SQE_TOKEN for {uri}"
+                ))
+                .into());
+            }
+            Credential::Login(Login { profile: name.clone(), config: config.clone() })
         } else if own.is_some() {
             Credential::None
         } else {
-            let problem = "there is no token: give --token-file or set SQE_TOKEN";
+            let problem = "there is no token: give --token-file, set SQE_TOKEN, or log in with a profile";
             return Err(UsageError(problem.to_owned()).into());
         };
         Ok(Self {
@@ -105,7 +117,7 @@ impl Target {
     /// A file cannot be read, or there is no token any more.
     pub(crate) async fn options(&self) -> anyhow::Result<ConnectOptions> {
         let mut options = ConnectOptions::new(&self.uri);
-        if let Some(token) = self.credential.token()? {
+        if let Some(token) = self.credential.token().await? {
             options = options.with_token(token);
         }
         if let Some(path) = &self.certificates.ca_file {
@@ -124,16 +136,20 @@ impl Target {
 
 impl Credential {
     /// A token that is good now.
-    fn token(&self) -> Result<Option<Secret>, UsageError> {
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read; a login that ended, or whose provider does not answer.
+    async fn token(&self) -> anyhow::Result<Option<Secret>> {
         let text = match self {
             Self::File(path) => {
                 Secret::new(std::fs::read_to_string(path).map_err(|error| unreadable(path, "the token file", &error))?)
             }
             Self::Variable(token) => token.clone(),
+            Self::Login(login) => return Ok(Some(login.token().await.map_err(told)?)),
             Self::None => return Ok(None),
         };
         match text.expose().trim() {
-            "" => Err(UsageError("the token is empty".to_owned())),
+            "" => Err(UsageError("the token is empty".to_owned()).into()),
             token => Ok(Some(Secret::new(token))),
         }
     }

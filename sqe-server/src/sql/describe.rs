@@ -7,6 +7,7 @@ use arrow::{
     array::{ArrayRef, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
+use chrono::DateTime;
 use sqe_core::Error;
 use sqe_flight::client::{ListedTable, TableFilter};
 
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::{
     exit::UsageError,
+    profile::Credential,
     surroundings::{home, variable},
 };
 
@@ -158,7 +160,12 @@ impl Session {
             ("catalog", option("catalog")),
             ("schema", option("schema")),
         ];
-        let told = found.into_iter().filter_map(|(what, value)| Some((what.to_owned(), value?)));
+        let ends = match &self.target.credential {
+            Credential::Login(login) => login.ends_at().await.and_then(|end| DateTime::from_timestamp(end, 0)),
+            _ => None,
+        };
+        let found = found.into_iter().chain([("token ends", ends.map(|end| end.to_rfc3339()))]);
+        let told = found.filter_map(|(what, value)| Some((what.to_owned(), value?)));
         let (what, value) = told.unzip();
         rows([("what", what), ("is", value)])
     }

@@ -4,6 +4,7 @@ mod catalog;
 mod command;
 mod complete;
 mod describe;
+mod explain;
 mod interrupt;
 mod keywords;
 mod name;
@@ -28,7 +29,14 @@ use self::{
     command::Expanded,
     session::{Session, Settings},
 };
-use crate::{cli::SqlArguments, exit::UsageError, profile::Target, surroundings};
+pub(crate) use explain::explain;
+
+use crate::{
+    cli::{Format, SqlArguments},
+    exit::UsageError,
+    profile::Target,
+    surroundings,
+};
 
 /// Runs what it is given, or asks for it.
 ///
@@ -60,6 +68,19 @@ pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
     // Whatever happened: the server need not wait for the session to grow old.
     let closed = session.close().await;
     outcome.and(closed)
+}
+
+/// Shows where this is and who the server says asks.
+///
+/// # Errors
+/// No connection, or the server knows nobody.
+pub(crate) async fn whoami(target: Target, output: Option<Format>) -> Result<()> {
+    let format = output.or(target.profile.format);
+    let mut session = Session::open(target, Settings::of_a_script(format), true).await?;
+    let told = session.who().await;
+    let shown = told.and_then(|told| session.show(&told));
+    let closed = session.close().await;
+    shown.and(closed)
 }
 
 /// Connects.

@@ -53,6 +53,14 @@ pub(super) struct Settings {
     pub(super) stop_on_error: bool,
 }
 
+impl Settings {
+    /// Nobody sits in front of it.
+    pub(super) fn of_a_script(format: Option<Format>) -> Self {
+        let expanded = Expanded::default();
+        Self { format, expanded, timing: false, paged: false, chatty: false, stop_on_error: true }
+    }
+}
+
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {

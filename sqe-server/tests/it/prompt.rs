@@ -124,9 +124,9 @@ fn statements_take_many_lines_and_answers_are_tables() {
     terminal.keys("SELECT r_regionkey,\r");
     terminal.keys("r_name FROM region\r");
     terminal.keys("ORDER BY 1 LIMIT 1;\r");
-    let answer = terminal.ready();
-    assert!(answer.contains("|           0 | AFRICA |"), "{answer}");
-    assert!(answer.contains("(1 row, "), "{answer}");
+    terminal.until("|           0 | AFRICA |");
+    terminal.until("(1 row, ");
+    terminal.ready();
     // A mistake is told, and the session goes on.
     let answer = terminal.line("SELECT nothing FROM region;");
     assert!(answer.contains("error: ") && answer.contains("nothing"), "{answer}");
@@ -194,8 +194,7 @@ fn tab_completes_names_that_the_person_may_see_and_no_others() {
     // Column of an alias.
     let answer = terminal.line("SELECT c.c_mkt\t AS only FROM customer c GROUP BY 1;");
     assert!(answer.contains("error: "), "a column is offered before its table is known: {answer}");
-    terminal.keys("SELECT 1 FROM customer c WHERE c.c_mkt\t = 'BUILDING' LIMIT 1;\r");
-    let answer = terminal.ready();
+    let answer = terminal.line("SELECT 1 FROM customer c WHERE c.c_mkt\t = 'BUILDING' LIMIT 1;");
     assert!(answer.contains("(1 row"), "{answer}");
     // What is hidden from her is not offered: neither the table nor the column.
     let answer = terminal.line("SELECT count(*) FROM suppl\t;");
@@ -209,7 +208,8 @@ fn tab_completes_names_that_the_person_may_see_and_no_others() {
 
     let mut terminal = Person::of_demo(&demo, "bob").sit_down(PROMPT);
     assert!(terminal.line("SELECT count(*) FROM suppl\t;").contains("100"));
-    assert!(terminal.line("SELECT count(*) FROM customer WHERE c_acct\t IS NULL;").contains("| 0 |") || true);
+    let answer = terminal.line("SELECT count(*) FROM customer WHERE c_acct\t IS NULL;");
+    assert!(answer.contains("(1 row"), "{answer}");
     assert_eq!(terminal.leave(), 0);
 }
 
@@ -221,13 +221,14 @@ fn ctrl_c_stops_a_statement_on_the_server_and_the_session_goes_on() {
     terminal.keys("SELECT sum(a.value * b.value) FROM generate_series(1, 300000) AS a(value), generate_series(1, 300000) AS b(value);\r");
     site.wait_until_running(&uri, "ann");
     terminal.session.send_control('c').unwrap();
-    let answer = terminal.ready();
-    assert!(answer.contains("error: cancelled"), "{answer}");
+    terminal.until("error: cancelled");
+    terminal.ready();
     let ended = "SELECT outcome FROM system.audit.access WHERE subject = 'ann' ORDER BY time DESC LIMIT 1";
     eventually("the trail says that it was cancelled", || site.run(&uri, ended) == "outcome\ncancelled\n");
     assert!(terminal.line("SELECT 6 * 7 AS answer;").contains("42"));
     // At the prompt it gives the line up, and leaves nothing.
     terminal.keys("SELECT 'never sent");
+    terminal.until("sent");
     terminal.session.send_control('c').unwrap();
     terminal.ready();
     assert!(terminal.line("SELECT 6 * 7 AS answer;").contains("42"));
@@ -270,7 +271,7 @@ fn without_a_choice_less_is_the_pager() {
     terminal.keys("SELECT n_name FROM nation ORDER BY 1;\r");
     terminal.until("ALGERIA");
     // The prompt of less.
-    terminal.until("\r\n:");
+    terminal.until(":");
     terminal.keys("q");
     terminal.ready();
     assert!(terminal.line("SELECT 6 * 7 AS answer;").contains("42"));
@@ -298,7 +299,8 @@ fn what_was_typed_is_kept_for_its_owner_alone_but_not_what_should_not_be() {
     // Another session begins where this one ended.
     let mut terminal = person.sit_down(PROMPT);
     terminal.keys("\u{1b}[A\r");
-    assert!(terminal.ready().contains("1001"));
+    terminal.until("1001 |");
+    terminal.ready();
     assert_eq!(terminal.leave(), 0);
 
     person.arguments = vec!["--no-history"];
@@ -327,13 +329,11 @@ fn data_cannot_speak_to_the_terminal(#[case] format: &'static str) {
     let demo = Demo::shared();
     let mut terminal = Person::of_demo(&demo, "bob").sit_down(PROMPT);
     terminal.line(&format!("\\pset format {format}"));
-    let sql = "SELECT chr(27) || ']0;owned' || chr(7) || chr(155) || '31m' || chr(8238) AS x, 1 AS \"\\x\";";
-    let answer = terminal.line(sql);
-    let (_, answer) = answer.rsplit_once("\\x\";").unwrap_or(("", &answer));
+    let answer = terminal.line("SELECT chr(27) || ']0;owned' || chr(7) || chr(155) || '31m' || chr(8238) AS x;");
     assert!(!answer.contains("\u{1b}]0;") && !answer.contains('\u{7}'), "{answer:?}");
     assert!(!answer.contains(['\u{9b}', '\u{202e}']), "{answer:?}");
     assert!(answer.contains("]0;owned"), "{answer:?}");
-    assert!(answer.contains("\\u001b") || answer.contains("\\\\u001b"), "{answer:?}");
+    assert!(answer.contains("\\u001b"), "{answer:?}");
     // Nor through a message about it.
     let answer = terminal.line("SELECT CAST(chr(27) || ']0;owned' AS INT);");
     assert!(answer.contains("error: ") && !answer.contains("\u{1b}]0;"), "{answer:?}");

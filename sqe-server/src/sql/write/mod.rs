@@ -31,7 +31,8 @@ pub(crate) struct Look {
 
 impl Look {
     /// A format, without regard to any screen.
-    pub(crate) fn of(format: Format) -> Self {
+    #[cfg(test)]
+    fn of(format: Format) -> Self {
         Self { format, width: None, vertical_if_wide: false }
     }
 }
