@@ -46,7 +46,9 @@ pub(super) struct Paged {
     size: Size,
     pager: Option<String>,
     held: Vec<u8>,
+    /// Whole lines of the terminal that were held back, and how wide the line is that has begun.
     lines: usize,
+    begun: usize,
     to: To,
 }
 
@@ -59,7 +61,7 @@ enum To {
 impl Paged {
     pub(super) fn new(size: Size, pager: Option<String>) -> Self {
         let to = if pager.is_some() { To::Undecided } else { To::Terminal };
-        Self { size, pager, held: Vec::new(), lines: 0, to }
+        Self { size, pager, held: Vec::new(), lines: 0, begun: 0, to }
     }
 
     /// Shows what was held back, and waits until the person leaves the pager.
@@ -94,10 +96,15 @@ impl Paged {
         self.flush_held()
     }
 
-    /// How many lines of the terminal these bytes take.
-    fn height(&self, bytes: &[u8]) -> usize {
-        let text = String::from_utf8_lossy(bytes);
-        text.split_inclusive('\n').map(|line| line.trim_end().width().div_ceil(self.size.columns).max(1)).sum()
+    /// Counts the lines of the terminal that these bytes take.
+    fn measure(&mut self, bytes: &[u8]) {
+        for piece in String::from_utf8_lossy(bytes).split_inclusive('\n') {
+            self.begun += piece.trim_end_matches('\n').width();
+            if piece.ends_with('\n') {
+                self.lines += self.begun.div_ceil(self.size.columns).max(1);
+                self.begun = 0;
+            }
+        }
     }
 }
 
@@ -107,10 +114,10 @@ impl Write for Paged {
             To::Terminal => io::stdout().write(bytes),
             To::Pager(_, pipe) => pipe.write(bytes),
             To::Undecided => {
-                self.lines += self.height(bytes);
+                self.measure(bytes);
                 self.held.extend_from_slice(bytes);
                 // One line is left for the prompt.
-                if self.lines >= self.size.lines || self.held.len() > HELD_BYTES {
+                if self.lines + self.begun / self.size.columns >= self.size.lines || self.held.len() > HELD_BYTES {
                     self.decide()?;
                 }
                 Ok(bytes.len())
@@ -131,4 +138,22 @@ fn start(pager: &str) -> Option<(Child, ChildStdin)> {
     let mut child = Command::new("sh").args(["-c", pager]).stdin(Stdio::piped()).spawn().ok()?;
     let pipe = child.stdin.take()?;
     Some((child, pipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_as_the_terminal_shows_them_however_they_are_written() {
+        let measured = |pieces: &[&str]| {
+            let mut paged = Paged::new(Size { columns: 10, lines: 5 }, Some("true".to_owned()));
+            pieces.iter().for_each(|piece| paged.measure(piece.as_bytes()));
+            (paged.lines, paged.begun)
+        };
+        assert_eq!(measured(&["a\nb\n"]), (2, 0));
+        assert_eq!(measured(&["a", "b", "\n", "\n"]), (2, 0));
+        assert_eq!(measured(&["eleven char", "s\n", "open"]), (2, 4));
+        assert_eq!(measured(&["漢字漢字漢字\n"]), (2, 0));
+    }
 }

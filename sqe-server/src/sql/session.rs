@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     future::Future,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     path::Path,
     sync::Arc,
 };
@@ -383,8 +383,8 @@ impl Session {
 /// What may be written to this sink: to a terminal nothing that it would obey. People's formats see to that themselves.
 fn decent<'a>(sink: &'a mut Sink, format: Format) -> Box<dyn Write + 'a> {
     match sink.is_screen() && matches!(format, Format::Csv | Format::Json | Format::Ndjson) {
-        true => Box::new(OnlyVisible::new(sink)),
-        false => Box::new(sink),
+        true => Box::new(BufWriter::new(OnlyVisible::new(sink))),
+        false => Box::new(BufWriter::new(sink)),
     }
 }
 

@@ -305,7 +305,7 @@ fn a_prompt_outlives_its_token() {
     desk.idp.set_lifetime(8).unwrap();
     desk.login("alice");
     let mut command = desk.command(&["sql", "--no-history"]);
-    command.env("TERM", "xterm").env("PAGER", "cat");
+    command.env("TERM", "xterm").env("PAGER", "cat").stdin(Stdio::inherit());
     let mut prompt = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
     prompt.exp_string("connected to").unwrap();
     prompt.exp_string("lake.default> ").unwrap();

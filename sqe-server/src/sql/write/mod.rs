@@ -122,6 +122,8 @@ impl<W: Write> Writer<W> {
             }
         }
         self.rows += batch.num_rows();
+        // Somebody may be waiting for these, and the next ones can take long.
+        self.to.flush()?;
         Ok(())
     }
 
