@@ -83,7 +83,9 @@ fn check(parameters: &BTreeMap<String, String>, state: &Secret, issuer: &str, na
             return Err(Error::unauthenticated("another provider answered; nothing was accepted"));
         }
         None if names_issuer => {
-            return Err(Error::unauthenticated("the answer does not say which provider it is of; nothing was accepted"));
+            return Err(Error::unauthenticated(
+                "the answer does not say which provider it is of; nothing was accepted",
+            ));
         }
         _ => {}
     }

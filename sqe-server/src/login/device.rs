@@ -42,8 +42,8 @@ impl Drop for Authorization {
 /// `Unavailable`.
 pub(super) async fn login(provider: &Provider) -> Result<Tokens> {
     let endpoint = provider.metadata.device_authorization_endpoint.as_deref();
-    let endpoint =
-        endpoint.ok_or_else(|| Error::unsupported("the provider offers no login by another device; leave out --device"))?;
+    let endpoint = endpoint
+        .ok_or_else(|| Error::unsupported("the provider offers no login by another device; leave out --device"))?;
     let scope = provider.scope();
     let mut fields = vec![("client_id", provider.config.client_id.as_str()), ("scope", scope.as_str())];
     if let Some(resource) = &provider.config.resource {

@@ -27,13 +27,7 @@ enum Audience {
 ///
 /// # Errors
 /// `Unauthenticated` if anything of that is not so.
-pub(super) fn verify(
-    token: &str,
-    keys: &JwkSet,
-    issuer: &str,
-    client_id: &str,
-    nonce: Option<&str>,
-) -> Result<String> {
+pub(super) fn verify(token: &str, keys: &JwkSet, issuer: &str, client_id: &str, nonce: Option<&str>) -> Result<String> {
     let refused = |why: &str| Error::unauthenticated(format!("the provider's ID token does not hold: {why}"));
     let header = decode_header(token).map_err(|error| refused("it is no JWT").with_source(error))?;
     let mut key_found = false;
@@ -111,8 +105,7 @@ mod tests {
 
     fn signed(signer: &Signer, change: impl FnOnce(&mut Value)) -> String {
         let now = chrono::Utc::now().timestamp();
-        let mut claims =
-            json!({"iss": ISSUER, "aud": "cli", "sub": "ann", "iat": now, "exp": now + 300, "nonce": "n"});
+        let mut claims = json!({"iss": ISSUER, "aud": "cli", "sub": "ann", "iat": now, "exp": now + 300, "nonce": "n"});
         change(&mut claims);
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(signer.kid.clone());

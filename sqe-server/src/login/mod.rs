@@ -203,7 +203,9 @@ fn chosen(named: Option<&str>) -> Result<(String, LoginConfig)> {
         UsageError("no profile is named; give --profile, or default_profile in ~/.config/sqe/config.toml".to_owned())
     })?;
     let config = profile.login.ok_or_else(|| {
-        UsageError(format!("the profile {name} names no provider; add [profiles.{name}.login] with issuer and client_id"))
+        UsageError(format!(
+            "the profile {name} names no provider; add [profiles.{name}.login] with issuer and client_id"
+        ))
     })?;
     Ok((name, config))
 }

@@ -245,7 +245,9 @@ impl Store {
         let hint = "set store = \"file\" in the profile's login to keep it in a file";
         let answer = tokio::task::block_in_place(|| answer.recv_timeout(PATIENCE));
         match answer {
-            Ok(done) => done.map_err(|error| Error::unavailable(format!("the keyring does not answer: {error}; {hint}"))),
+            Ok(done) => {
+                done.map_err(|error| Error::unavailable(format!("the keyring does not answer: {error}; {hint}")))
+            }
             Err(_) => Err(Error::unavailable(format!("the keyring does not answer; {hint}"))),
         }
     }

@@ -141,7 +141,8 @@ fn statements_and_commands_come_from_files() {
     let output = sql_as(&demo.connection.uri, token, &["-f", file.path().to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stdout(&output), "a\n1\n[{\"b\":2}]\n");
-    let output = sql_as(&demo.connection.uri, token, &["-c", "SELECT 1 AS a", "-c", "\\d region", "-c", "SELECT 2 AS b"]);
+    let output =
+        sql_as(&demo.connection.uri, token, &["-c", "SELECT 1 AS a", "-c", "\\d region", "-c", "SELECT 2 AS b"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let expected = "a\n1\ncolumn,type,nullable\n";
     assert!(stdout(&output).starts_with(expected) && stdout(&output).ends_with("b\n2\n"), "{}", stdout(&output));
