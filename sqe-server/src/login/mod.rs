@@ -42,9 +42,9 @@ pub(crate) async fn login(arguments: LoginArguments) -> Result<()> {
     let (provider, tokens) = enter(config, &arguments).await.map_err(told)?;
     let kept = Kept::new(&provider.config, tokens, None);
     let _changing = lock(&store).await?;
-    store.save(&kept).await?;
+    let place = store.save(&kept).await?;
     let who = kept.subject.as_deref().map(sql::write::visible::visible).unwrap_or("somebody".into());
-    eprintln!("logged in as {who}; the login is kept in {}", store.place());
+    eprintln!("logged in as {who}; the login is kept in {place}");
     if kept.refresh.is_none() {
         eprintln!("the provider gave no refresh token: the login ends with its first access token");
     }

@@ -114,7 +114,10 @@ impl Kept {
 pub(super) struct Store {
     name: String,
     folder: PathBuf,
+    /// Whether the keyring is asked first.
     keyring: bool,
+    /// Whether a file will do.
+    file: bool,
 }
 
 impl Store {
@@ -125,17 +128,13 @@ impl Store {
     pub(super) fn of(profile: &str, config: &LoginConfig) -> Result<Self> {
         let state = state_folder();
         let state = state.ok_or_else(|| Error::invalid("there is no place to keep a login; set HOME"))?;
-        let keyring = match config.store {
-            Some(LoginStore::File) => false,
-            Some(LoginStore::Keyring) => true,
-            None => keyring_is_near(),
+        let (keyring, file) = match config.store {
+            Some(LoginStore::File) => (false, true),
+            Some(LoginStore::Keyring) => (true, false),
+            // A session bus is there on many machines that have no keyring.
+            None => (keyring_is_near(), true),
         };
-        Ok(Self { name: file_name(profile), folder: state.join("login"), keyring })
-    }
-
-    /// Where it is, for people.
-    pub(super) fn place(&self) -> String {
-        if self.keyring { "the keyring".to_owned() } else { self.path().display().to_string() }
+        Ok(Self { name: file_name(profile), folder: state.join("login"), keyring, file })
     }
 
     /// The login, if there is one.
@@ -143,48 +142,74 @@ impl Store {
     /// # Errors
     /// `Unavailable` if the place cannot be read, `InvalidInput` if others could read it, too.
     pub(super) async fn load(&self) -> Result<Option<Kept>> {
-        let text = if self.keyring {
-            self.in_keyring(|entry| match entry.get_secret() {
-                Ok(secret) => Ok(Some(Zeroizing::new(secret))),
-                Err(keyring_core::Error::NoEntry) => Ok(None),
-                Err(error) => Err(error),
-            })
-            .await?
-        } else {
-            self.load_file()?
+        let in_keyring = if self.keyring { self.load_from_keyring().await } else { Ok(None) };
+        let text = match in_keyring {
+            Ok(Some(text)) => Some(text),
+            kept if self.file => match (self.load_file()?, kept) {
+                (None, Err(error)) => return Err(error),
+                (text, _) => text,
+            },
+            kept => kept?,
         };
         text.map(|text| Kept::read(&text)).transpose()
     }
 
-    /// Keeps a login in the place of the one before.
+    /// Keeps a login in the place of the one before, and says where that is, for people.
     ///
     /// # Errors
-    /// `Unavailable` if the place cannot be written.
-    pub(super) async fn save(&self, kept: &Kept) -> Result<()> {
+    /// `Unavailable` if no place can be written.
+    pub(super) async fn save(&self, kept: &Kept) -> Result<String> {
         let text = kept.write()?;
         if self.keyring {
-            self.in_keyring(move |entry| entry.set_secret(&text)).await
-        } else {
-            self.save_file(&text).map_err(|error| self.broken("written", error))
+            let text = text.clone();
+            match self.in_keyring(move |entry| entry.set_secret(&text)).await {
+                Ok(()) => {
+                    // There is one login, and this is it.
+                    self.delete_file()?;
+                    return Ok("the keyring".to_owned());
+                }
+                Err(error) if !self.file => return Err(error),
+                Err(error) => tracing::debug!(error = error.message(), "a file takes the keyring's place"),
+            }
         }
+        self.save_file(&text).map_err(|error| self.broken("written", error))?;
+        Ok(self.path().display().to_string())
     }
 
     /// Forgets the login, if there is one.
     ///
     /// # Errors
-    /// `Unavailable` if it is still there.
+    /// `Unavailable` if it is still there, or may be.
     pub(super) async fn delete(&self) -> Result<()> {
-        if self.keyring {
-            return self
-                .in_keyring(|entry| match entry.delete_credential() {
-                    Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
-                    Err(error) => Err(error),
-                })
-                .await;
+        let was_in_file = self.delete_file()?;
+        if !self.keyring {
+            return Ok(());
         }
+        let deleted = self
+            .in_keyring(|entry| match entry.delete_credential() {
+                Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
+                Err(error) => Err(error),
+            })
+            .await;
+        // A file was there because the keyring was not.
+        if was_in_file { Ok(()) } else { deleted }
+    }
+
+    async fn load_from_keyring(&self) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.in_keyring(|entry| match entry.get_secret() {
+            Ok(secret) => Ok(Some(Zeroizing::new(secret))),
+            Err(keyring_core::Error::NoEntry) => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Whether there was one.
+    fn delete_file(&self) -> Result<bool> {
         match fs::remove_file(self.path()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(self.broken("removed", error)),
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.broken("removed", error)),
         }
     }
 
@@ -202,7 +227,8 @@ impl Store {
     }
 
     fn broken(&self, what: &str, error: std::io::Error) -> Error {
-        Error::unavailable(format!("the login in {} cannot be {what}: {error}", self.place())).with_source(error)
+        let path = self.path();
+        Error::unavailable(format!("the login in {} cannot be {what}: {error}", path.display())).with_source(error)
     }
 
     fn load_file(&self) -> Result<Option<Zeroizing<Vec<u8>>>> {
@@ -290,7 +316,7 @@ mod tests {
     use super::*;
 
     fn store(folder: &Path) -> Store {
-        Store { name: "lab".to_owned(), folder: folder.join("login"), keyring: false }
+        Store { name: "lab".to_owned(), folder: folder.join("login"), keyring: false, file: true }
     }
 
     fn kept(access: &str) -> Kept {
