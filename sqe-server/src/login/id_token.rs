@@ -20,7 +20,7 @@ struct Claims {
 #[serde(untagged)]
 enum Audience {
     Several(Vec<String>),
-    One(#[expect(dead_code, reason = "one is this program")] IgnoredAny),
+    One(IgnoredAny),
 }
 
 /// Whose token it is: signed by a key of the issuer, for this client, not expired, and the answer to this nonce.
