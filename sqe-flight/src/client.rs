@@ -1,5 +1,8 @@
 //! A small Flight SQL client, for command lines and tests. It speaks to any Flight SQL server.
 
+mod names;
+mod session;
+
 use std::{fmt, pin::Pin, task::Context, task::Poll, time::Duration};
 
 use arrow::{
@@ -7,7 +10,8 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use arrow_flight::{
-    Action, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, IpcMessage, Ticket,
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, IpcMessage, Ticket,
     decode::FlightRecordBatchStream,
     error::FlightError,
     flight_service_client::FlightServiceClient,
@@ -24,6 +28,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use url::{Host, Url};
+
+pub use names::{ListedTable, TableFilter};
 
 use crate::{
     protocol::{self, CloseSessionRequest},
@@ -45,12 +51,22 @@ pub struct ConnectOptions {
     /// The authority that the server's certificate must come from, as PEM. Needed for TLS: this client trusts no
     /// authority by itself.
     pub ca_certificate: Option<Vec<u8>>,
-    /// A certificate of this client's own and its private key, as PEM, for servers that ask for one. Needs TLS.
-    pub client_certificate: Option<(Vec<u8>, Secret)>,
+    /// What proves this machine or person to a server that asks for a client certificate.
+    pub client_certificate: Option<ClientCertificate>,
     /// Whether credentials may go to another machine in plaintext. Default: no.
     pub allow_plaintext: bool,
     /// How long to wait for the connection. Default: ten seconds.
     pub timeout: Duration,
+}
+
+/// A certificate chain and its private key, both PEM.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientCertificate {
+    /// The chain, the client's own certificate first.
+    pub chain: Vec<u8>,
+    /// The private key.
+    pub key: Secret,
 }
 
 impl ConnectOptions {
@@ -87,11 +103,10 @@ impl ConnectOptions {
         self
     }
 
-    /// Shows this certificate (PEM, its authorities after it) and proves to hold its private key (PEM). Who shows no other
-    /// credentials is who the certificate says.
+    /// Shows this certificate chain (PEM, the client's own first) and proves to hold its private key (PEM).
     #[must_use]
-    pub fn with_client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: Secret) -> Self {
-        self.client_certificate = Some((certificate.into(), key));
+    pub fn with_client_certificate(mut self, chain: impl Into<Vec<u8>>, key: Secret) -> Self {
+        self.client_certificate = Some(ClientCertificate { chain: chain.into(), key });
         self
     }
 
@@ -128,20 +143,20 @@ impl ConnectOptions {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(Duration::from_secs(30));
         if !tls {
-            return match self.client_certificate {
-                None => Ok(endpoint),
-                Some(_) => Err(Error::invalid("a client's certificate can be shown over TLS alone; use grpc+tls://")),
-            };
+            if self.client_certificate.is_some() {
+                return Err(Error::invalid("a client certificate needs TLS; use grpc+tls://"));
+            }
+            return Ok(endpoint);
         }
         let pem =
             self.ca_certificate.as_ref().ok_or_else(|| Error::invalid("TLS needs the authority's certificate"))?;
-        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-        if let Some((certificate, key)) = &self.client_certificate {
-            tls = tls.identity(Identity::from_pem(certificate, key.expose()));
+        let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        if let Some(own) = &self.client_certificate {
+            config = config.identity(Identity::from_pem(&own.chain, own.key.expose()));
         }
-        endpoint.tls_config(tls).map_err(|error| {
-            Error::invalid("the authority's certificate, or this client's own, cannot be used").with_source(error)
-        })
+        endpoint
+            .tls_config(config)
+            .map_err(|error| Error::invalid("the certificates cannot be used; are they PEM?").with_source(error))
     }
 }
 
@@ -219,11 +234,35 @@ impl Client {
     /// # Errors
     /// Any; see [`ErrorKind`](sqe_core::ErrorKind).
     pub async fn execute(&self, sql: impl Into<String>) -> Result<Rows> {
+        let info = self.announce(sql).await?;
+        self.rows(info).await
+    }
+
+    /// Has a statement planned, and run if it changes something. What comes back announces its rows, and is what
+    /// [`cancel`](Self::cancel) wants. A call that is dropped stops what it began.
+    ///
+    /// # Errors
+    /// Any; see [`ErrorKind`](sqe_core::ErrorKind).
+    pub async fn announce(&self, sql: impl Into<String>) -> Result<FlightInfo> {
         let query = CommandStatementQuery { query: sql.into(), transaction_id: None };
         let descriptor = FlightDescriptor::new_cmd(query.as_any().encode_to_vec());
         let mut inner = self.inner.clone();
-        let info = inner.get_flight_info(self.request(descriptor)).await.map_err(told)?.into_inner();
-        self.rows(info).await
+        Ok(inner.get_flight_info(self.request(descriptor)).await.map_err(told)?.into_inner())
+    }
+
+    /// Stops a query on the server, by what announced it (`CancelFlightInfo`). Who reads its rows gets `Cancelled`.
+    ///
+    /// # Errors
+    /// `NotFound` if it has ended already; `Unsupported` if the server cannot stop it.
+    pub async fn cancel(&self, info: FlightInfo) -> Result<()> {
+        let body = CancelFlightInfoRequest::new(info).encode_to_vec();
+        let answer: CancelFlightInfoResult = self.act(protocol::CANCEL_FLIGHT_INFO, body).await?;
+        match answer.status() {
+            CancelStatus::Cancelled | CancelStatus::Cancelling => Ok(()),
+            CancelStatus::NotCancellable | CancelStatus::Unspecified => {
+                Err(Error::unsupported("the server cannot stop this statement"))
+            }
+        }
     }
 
     /// Fetches what an info announces, one endpoint after another.

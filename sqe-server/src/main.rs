@@ -8,10 +8,13 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod login;
 mod memory;
+mod profile;
 mod reload;
 mod serve;
 mod sql;
+mod surroundings;
 mod threads;
 mod wire;
 
@@ -38,6 +41,11 @@ fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Explain(arguments) => sql::explain(arguments).await,
+            Command::Login(arguments) => login::login(arguments).await,
+            Command::Logout(arguments) => login::logout(arguments).await,
+            Command::Whoami(arguments) => login::whoami(arguments).await,
+            Command::Token(arguments) => login::token(arguments).await,
             Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
             Command::Bench(BenchCommand::Tpch(arguments)) => bench::run(&bench::TPCH, arguments).await,
             Command::Bench(BenchCommand::Tpcds(arguments)) => bench::run(&bench::TPCDS, arguments).await,

@@ -18,7 +18,7 @@ use crate::{
     edge::{Views, declare, ipc_bytes},
     protocol::{
         self, CloseSessionResult, CloseStatus, GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue,
-        SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult,
+        SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult, StringListValue,
     },
     server::FlightSqlServer,
     session::{Closed, FlightSession},
@@ -32,6 +32,12 @@ const VIEWS: &str = "arrow_views";
 
 /// The longest name of a catalog or a schema, in bytes: the session keeps it.
 const MAX_NAME: usize = 1024;
+/// The session options that tell whose session it is. Nobody sets them.
+const ISSUER: &str = "issuer";
+const SUBJECT: &str = "subject";
+const GROUPS: &str = "groups";
+/// When the credentials end, as RFC 3339; absent if they do not end by themselves.
+const EXPIRES_AT: &str = "expires_at";
 
 /// What `ListActions` tells.
 pub(super) fn all() -> impl Iterator<Item = ActionType> + Send {
@@ -193,6 +199,7 @@ fn set_options(session: &FlightSession, request: SetSessionOptionsRequest) -> Se
                 Ok(())
             }
             (CATALOG | SCHEMA | VIEWS, _) => Err(OptionErrorValue::InvalidValue),
+            (ISSUER | SUBJECT | GROUPS | EXPIRES_AT, _) => Err(OptionErrorValue::Error),
             _ => Err(OptionErrorValue::InvalidName),
         };
         if let Err(error) = outcome {
@@ -204,11 +211,19 @@ fn set_options(session: &FlightSession, request: SetSessionOptionsRequest) -> Se
 
 fn options(session: &FlightSession) -> GetSessionOptionsResult {
     let (catalog, schema) = session.engine.defaults();
-    let values = [
+    let identity = session.engine.identity();
+    let groups = StringListValue { values: identity.groups.iter().cloned().collect() };
+    let mut values = vec![
         (CATALOG, OptionValue::String(catalog)),
         (SCHEMA, OptionValue::String(schema)),
         (VIEWS, OptionValue::Bool(session.views() == Views::Keep)),
+        (ISSUER, OptionValue::String(identity.principal.issuer.clone())),
+        (SUBJECT, OptionValue::String(identity.principal.subject.clone())),
+        (GROUPS, OptionValue::StringList(groups)),
     ];
+    if let Some(end) = identity.expires_at {
+        values.push((EXPIRES_AT, OptionValue::String(end.to_rfc3339())));
+    }
     let session_options = values
         .into_iter()
         .map(|(name, value)| (name.to_owned(), SessionOptionValue { option_value: Some(value) }))

@@ -3,6 +3,7 @@
 
 mod adbc;
 mod certificates;
+mod client;
 mod drivers;
 mod harness;
 mod ingest;

@@ -74,7 +74,7 @@ fn overlay(tree: &mut Table, key: &str, value: &str) -> Result<(), String> {
 }
 
 /// The reader's words, with the nearest known key in the case of an unknown one.
-fn explain(error: &toml::de::Error) -> String {
+pub(crate) fn explain(error: &toml::de::Error) -> String {
     let whole = error.to_string();
     let whole = whole.trim_end().replace('\n', " ");
     let mut quoted = error.message().split('`').skip(1).step_by(2);

@@ -10,7 +10,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use serde::Deserialize;
 
 pub(crate) use identity::{IdentityConfig, Keys};
-pub(crate) use load::{PREFIX, load};
+pub(crate) use load::{PREFIX, explain, load};
+pub(crate) use nearest::nearest;
 
 /// A configuration that cannot be used, and what to change.
 #[derive(Debug)]

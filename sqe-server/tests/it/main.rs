@@ -10,6 +10,8 @@ mod demo;
 mod durability;
 mod full_disk;
 mod limits;
+mod login;
+mod prompt;
 mod reload;
 mod site;
 mod stopping;
