@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use arrow_flight::{FlightDescriptor, FlightInfo, PollInfo, sql::{Command, ProstMessageExt, TicketStatementQuery}};
+use arrow_flight::{
+    FlightDescriptor, FlightInfo, PollInfo,
+    sql::{Command, ProstMessageExt, TicketStatementQuery},
+};
 use bytes::Bytes;
 use chrono::Utc;
 use prost::Message;

@@ -323,7 +323,9 @@ impl FlightSession {
     /// `NotFound` if this session has no such statement.
     pub(crate) fn polled(&self, handle: &[u8]) -> Result<(Handle, Arc<Polled>)> {
         let unknown = || {
-            Error::not_found("this statement is unknown here: fetched, cancelled, too old, or of another session; ask again")
+            Error::not_found(
+                "this statement is unknown here: fetched, cancelled, too old, or of another session; ask again",
+            )
         };
         let handle = Handle::try_from(handle).map_err(|_| unknown())?;
         let polled = self.polled.lock().get(&handle).map(Arc::clone).ok_or_else(unknown)?;

@@ -8,7 +8,9 @@ use std::{
 
 use base64::{Engine as _, alphabet, engine::DecodePaddingMode, engine::GeneralPurpose, engine::GeneralPurposeConfig};
 use parking_lot::Mutex;
-use sqe_core::{CertificateChain, Credentials, Engine, Error, ErrorKind, Result, Secret, audit::ClientInfo, engine::SessionOptions};
+use sqe_core::{
+    CertificateChain, Credentials, Engine, Error, ErrorKind, Result, Secret, audit::ClientInfo, engine::SessionOptions,
+};
 use tonic::metadata::MetadataMap;
 
 use super::{

@@ -16,8 +16,8 @@ use arrow_flight::{
 use futures::{TryStreamExt, stream};
 use prost::Message;
 use sqe_flight::protocol::{
-    self, CloseSessionRequest, CloseSessionResult, CloseStatus, OptionValue, SessionOptionValue, SetSessionOptionsRequest,
-    SetSessionOptionsResult,
+    self, CloseSessionRequest, CloseSessionResult, CloseStatus, OptionValue, SessionOptionValue,
+    SetSessionOptionsRequest, SetSessionOptionsResult,
 };
 use tonic::Code;
 
@@ -47,7 +47,8 @@ async fn close(client: &mut Raw, prepared: &ActionCreatePreparedStatementResult)
 async fn update(client: &mut Raw, sql: &str) -> i64 {
     let prepared = prepare(client, sql).await;
     assert!(prepared.dataset_schema.is_empty(), "the driver takes it for an update");
-    let command = CommandPreparedStatementUpdate { prepared_statement_handle: prepared.prepared_statement_handle.clone() };
+    let command =
+        CommandPreparedStatementUpdate { prepared_statement_handle: prepared.prepared_statement_handle.clone() };
     let descriptor = arrow_flight::FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
     let message = arrow_flight::FlightData::new().with_descriptor(descriptor);
     let mut request = tonic::Request::new(stream::iter([message]));
@@ -62,9 +63,9 @@ async fn update(client: &mut Raw, sql: &str) -> i64 {
 async fn select(client: &mut Raw, sql: &str) -> Vec<arrow::array::RecordBatch> {
     let prepared = prepare(client, sql).await;
     let told = Schema::try_from(IpcMessage(prepared.dataset_schema.clone())).unwrap();
-    let command = CommandPreparedStatementQuery { prepared_statement_handle: prepared.prepared_statement_handle.clone() };
-    let mut request =
-        tonic::Request::new(arrow_flight::FlightDescriptor::new_cmd(command.as_any().encode_to_vec()));
+    let command =
+        CommandPreparedStatementQuery { prepared_statement_handle: prepared.prepared_statement_handle.clone() };
+    let mut request = tonic::Request::new(arrow_flight::FlightDescriptor::new_cmd(command.as_any().encode_to_vec()));
     let header = format!("Bearer {}", client.token().unwrap());
     request.metadata_mut().insert("authorization", header.parse().unwrap());
     let info = client.inner_mut().get_flight_info(request).await.unwrap().into_inner();
@@ -79,7 +80,8 @@ async fn jdbc_connects_looks_around_and_works() {
     let server = server().await;
     let mut client = server.nobody().await;
     // Unknown properties of the URL become headers, and cookies are sent back that nobody set.
-    for (name, value) in [("usessl", "false"), ("x-tenant", "a"), ("cookie", "session=1; b=2"), ("threadpoolsize", "1")] {
+    for (name, value) in [("usessl", "false"), ("x-tenant", "a"), ("cookie", "session=1; b=2"), ("threadpoolsize", "1")]
+    {
         client.set_header(name, value);
     }
     client.handshake("alice", "alice-password").await.unwrap();
@@ -120,7 +122,13 @@ async fn jdbc_connects_looks_around_and_works() {
         client.get_primary_keys(CommandGetPrimaryKeys { table: table(), ..Default::default() }).await,
         client.get_imported_keys(CommandGetImportedKeys { table: table(), ..Default::default() }).await,
         client.get_exported_keys(CommandGetExportedKeys { table: table(), ..Default::default() }).await,
-        client.get_cross_reference(CommandGetCrossReference { pk_table: table(), fk_table: table(), ..Default::default() }).await,
+        client
+            .get_cross_reference(CommandGetCrossReference {
+                pk_table: table(),
+                fk_table: table(),
+                ..Default::default()
+            })
+            .await,
     ] {
         assert!(fetch(&mut client, info.unwrap()).await.unwrap().iter().all(|batch| batch.num_rows() == 0));
     }
@@ -158,7 +166,8 @@ async fn odbc_asks_for_types_before_each_preview() {
         let tables = CommandGetTables { table_types: vec!["TABLE".into()], include_schema: true, ..Default::default() };
         let info = client.get_tables(tables).await.unwrap();
         assert!(texts(&fetch(&mut client, info).await.unwrap(), "table_name").contains(&"words".to_owned()));
-        let rows = query(&mut client, "SELECT \"id\", \"word\" FROM \"lake\".\"main\".\"words\" LIMIT 1000").await.unwrap();
+        let rows =
+            query(&mut client, "SELECT \"id\", \"word\" FROM \"lake\".\"main\".\"words\" LIMIT 1000").await.unwrap();
         assert_eq!(numbers(&rows, 0).len(), 3);
     }
 }

@@ -46,9 +46,7 @@ impl Trail {
 
     /// How many of those did what they were to do.
     pub(crate) fn completed(&self) -> usize {
-        let completed = |event: &&AuditEvent| {
-            matches!(&event.kind, EventKind::Effect(effect) if effect.outcome == sqe_core::audit::Outcome::Completed)
-        };
+        let completed = |event: &&AuditEvent| matches!(&event.kind, EventKind::Effect(effect) if effect.outcome == sqe_core::audit::Outcome::Completed);
         self.0.lock().iter().filter(completed).count()
     }
 

@@ -20,7 +20,11 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 use rstest::rstest;
-use sqe_core::{Decision, FieldId, policy::Restrictions, predicate::{CompareOp, RowPredicate, Value}};
+use sqe_core::{
+    Decision, FieldId,
+    policy::Restrictions,
+    predicate::{CompareOp, RowPredicate, Value},
+};
 use sqe_flight::Settings;
 use tokio::sync::mpsc;
 use tonic::{Code, Status};
@@ -50,7 +54,11 @@ fn rows(ids: &[i64]) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("word", words, true)]).unwrap()
 }
 
-async fn load(client: &mut Raw, command: CommandStatementIngest, batches: Vec<RecordBatch>) -> Result<i64, FlightError> {
+async fn load(
+    client: &mut Raw,
+    command: CommandStatementIngest,
+    batches: Vec<RecordBatch>,
+) -> Result<i64, FlightError> {
     client.execute_ingest(command, stream::iter(batches.into_iter().map(Ok))).await
 }
 
@@ -95,11 +103,8 @@ async fn a_table_without_rows_has_its_columns() {
 async fn catalog_and_schema_are_those_that_are_given_or_the_sessions_own() {
     let server = server().await;
     let mut client = server.raw("alice").await;
-    let named = CommandStatementIngest {
-        catalog: Some("lake".into()),
-        schema: Some("other".into()),
-        ..create("placed")
-    };
+    let named =
+        CommandStatementIngest { catalog: Some("lake".into()), schema: Some("other".into()), ..create("placed") };
     load(&mut client, named, vec![rows(&[1])]).await.unwrap();
     assert_eq!(ids(&mut client, "lake.other.placed").await, [1]);
     assert_eq!(code(query(&mut client, "SELECT * FROM lake.main.placed").await), Code::NotFound);
@@ -119,7 +124,10 @@ async fn what_is_not_offered_or_makes_no_sense_is_refused_and_loads_nothing() {
     for (command, expected) in [
         (CommandStatementIngest { temporary: true, ..base() }, Code::Unimplemented),
         (CommandStatementIngest { transaction_id: Some(Bytes::from_static(b"t")), ..base() }, Code::Unimplemented),
-        (CommandStatementIngest { options: [("a".to_owned(), "b".to_owned())].into(), ..base() }, Code::InvalidArgument),
+        (
+            CommandStatementIngest { options: [("a".to_owned(), "b".to_owned())].into(), ..base() },
+            Code::InvalidArgument,
+        ),
         (CommandStatementIngest { table: String::new(), ..base() }, Code::InvalidArgument),
         (CommandStatementIngest { table_definition_options: None, ..base() }, Code::InvalidArgument),
         (into("refused", Missing::Fail, Present::Fail), Code::InvalidArgument),
@@ -136,7 +144,8 @@ async fn columns_that_do_not_fit_are_refused_with_their_names_and_nothing_is_vis
     let server = server().await;
     let mut client = server.raw("alice").await;
     load(&mut client, create("made"), vec![rows(&[1])]).await.unwrap();
-    let column = |name: &str, values: ArrayRef| RecordBatch::try_from_iter_with_nullable([(name, values, true)]).unwrap();
+    let column =
+        |name: &str, values: ArrayRef| RecordBatch::try_from_iter_with_nullable([(name, values, true)]).unwrap();
     let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
     let half: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![1.5]));
     for (batch, word) in [
@@ -172,7 +181,10 @@ async fn who_may_not_write_loads_nothing_and_learns_nothing() {
     assert_eq!(code(load(&mut mallory, append("words"), vec![id()]).await), Code::NotFound);
     assert_eq!(code(load(&mut mallory, replace("words"), vec![id()]).await), Code::NotFound);
     assert_eq!(code(load(&mut mallory, create("mine"), vec![id()]).await), Code::NotFound);
-    assert_eq!(code(load(&mut mallory, into("words", Missing::Create, Present::Append), vec![id()]).await), Code::NotFound);
+    assert_eq!(
+        code(load(&mut mallory, into("words", Missing::Create, Present::Append), vec![id()]).await),
+        Code::NotFound
+    );
     assert_eq!(code(load(&mut alice, append("secret"), vec![id()]).await), Code::PermissionDenied);
     assert_eq!(code(load(&mut alice, replace("secret"), vec![id()]).await), Code::PermissionDenied);
     assert_eq!((server.lake.rows("secret"), server.lake.rows("mine"), server.trail.intents()), (Some(0), None, 0));

@@ -8,7 +8,11 @@ use arrow_flight::{
 };
 use futures::TryStreamExt;
 use prost::Message;
-use sqe_core::{Decision, FieldId, policy::Restrictions, predicate::{CompareOp, RowPredicate, Value}};
+use sqe_core::{
+    Decision, FieldId,
+    policy::Restrictions,
+    predicate::{CompareOp, RowPredicate, Value},
+};
 use sqe_flight::Settings;
 use tonic::{Code, Status};
 

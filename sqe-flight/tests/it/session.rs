@@ -7,7 +7,8 @@ use prost::Message;
 use rstest::rstest;
 use sqe_flight::protocol::{
     self, CloseSessionRequest, CloseSessionResult, CloseStatus, GetSessionOptionsRequest, GetSessionOptionsResult,
-    OptionErrorValue, OptionValue, SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult, StringListValue,
+    OptionErrorValue, OptionValue, SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult,
+    StringListValue,
 };
 use tonic::Code;
 

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use rstest::rstest;
-use rustls::{ClientConfig, RootCertStore, pki_types::{CertificateDer, ServerName, pem::PemObject}};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use sqe_core::{Error, ErrorKind, Secret};
 use sqe_flight::{
     ConnectionLimits, Incoming, Settings,
@@ -208,7 +211,11 @@ async fn a_session_of_a_certificate_is_shared_by_its_connections_and_with_nobody
     }
     assert_eq!(*secure.server.people.asked.lock(), ["alice"]);
     ask(&secure.showing(Some(&secure.clients.client("alice")))).await.unwrap();
-    assert_eq!(*secure.server.people.asked.lock(), ["alice", "alice"], "another certificate of hers is another session");
+    assert_eq!(
+        *secure.server.people.asked.lock(),
+        ["alice", "alice"],
+        "another certificate of hers is another session"
+    );
     // A handshake exchanges it for a token.
     let mut client = Client::connect(&secure.showing(Some(&alice))).await.unwrap();
     client.login().await.unwrap();
@@ -216,7 +223,11 @@ async fn a_session_of_a_certificate_is_shared_by_its_connections_and_with_nobody
     client.close().await;
 }
 
-fn connector(authority: &Authority, versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&[u8]]) -> TlsConnector {
+fn connector(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    alpn: &[&[u8]],
+) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

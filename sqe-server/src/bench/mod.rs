@@ -60,7 +60,9 @@ pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
     let wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
     let scale = demo::data::load(&wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
-    let serving = Serving::start(wired.engine.clone(), ([127, 0, 0, 1], 0).into(), None, &config::LimitsConfig::default()).await?;
+    let serving =
+        Serving::start(wired.engine.clone(), ([127, 0, 0, 1], 0).into(), None, &config::LimitsConfig::default())
+            .await?;
 
     let benchmark = Benchmark::tpch(scale)?.with_rounds(arguments.runs).with_command(command());
     let bob = token(&issuer, "bob", "auditor")?;

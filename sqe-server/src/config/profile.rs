@@ -28,7 +28,9 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         }
     }
     if let Some(TlsConfig { client_certificates: Demand::Optional, client_ca_file: None, .. }) = &config.tls {
-        return refuse("tls.client_certificates needs the authorities that they come from: tls.client_ca_file".to_owned());
+        return refuse(
+            "tls.client_certificates needs the authorities that they come from: tls.client_ca_file".to_owned(),
+        );
     }
     let keeps_files = |(_, catalog): &(&String, &CatalogConfig)| matches!(catalog, CatalogConfig::Sql { .. });
     if let (CredentialsConfig::None, Some((name, _))) = (&config.credentials, config.catalogs.iter().find(keeps_files))

@@ -45,7 +45,8 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let issuer = DevIssuer::open(&folder)?;
     data::load(&wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
     reload::on_hangup(wired.policy)?;
-    let serving = Serving::start(wired.engine.clone(), arguments.listen, None, &config::LimitsConfig::default()).await?;
+    let serving =
+        Serving::start(wired.engine.clone(), arguments.listen, None, &config::LimitsConfig::default()).await?;
     let tokens = people::tokens(&issuer)?;
     connection::write(&folder, &serving.uri, &tokens)?;
     let tour = tour::Tour::new(&serving.uri, &tokens, &folder, Arc::clone(&wired.trail));

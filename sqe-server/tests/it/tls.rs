@@ -3,7 +3,8 @@
 use std::{fs, path::PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 use sqe_core::Secret;
 use sqe_flight::client::{Client, ConnectOptions};
@@ -104,7 +105,9 @@ async fn a_hangup_brings_a_new_certificate_into_force_and_a_broken_file_does_not
     open.execute("SELECT 1").await.unwrap().collect().await.unwrap();
 
     // A key without its certificate, half of a file, and none.
-    for (file, text) in [(&secure.key, first.sign(ExtendedKeyUsagePurpose::ServerAuth).1), (&secure.certificate, "x".into())] {
+    for (file, text) in
+        [(&secure.key, first.sign(ExtendedKeyUsagePurpose::ServerAuth).1), (&secure.certificate, "x".into())]
+    {
         let (good, before) = (fs::read_to_string(file).unwrap(), said(&server, KEPT));
         fs::write(file, text).unwrap();
         server.signal("HUP").unwrap();
@@ -141,9 +144,8 @@ async fn where_clients_must_show_a_certificate_none_and_a_foreign_one_open_nothi
     let secure = Secure::new(&own);
     fs::write(secure.site.path().join("clients.pem"), clients.pem()).unwrap();
     let (_server, uri) = secure.serve(&[("SQE__TLS__CLIENT_CA_FILE", "clients.pem")]);
-    let ask = async |options: ConnectOptions| {
-        Client::connect(&options).await?.execute("SELECT 1").await?.collect().await
-    };
+    let ask =
+        async |options: ConnectOptions| Client::connect(&options).await?.execute("SELECT 1").await?.collect().await;
     let showing = |authority: &Authority| {
         let (certificate, key) = authority.sign(ExtendedKeyUsagePurpose::ClientAuth);
         secure.options(&uri, &own).with_client_certificate(certificate, Secret::new(key))

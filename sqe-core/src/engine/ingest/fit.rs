@@ -106,16 +106,15 @@ fn related(from: &DataType, to: &DataType) -> bool {
         }
         (T::Struct(from), T::Struct(to)) => {
             let pairs = from.iter().zip(to);
-            from.len() == to.len() && pairs.into_iter().all(|(left, right)| left.name() == right.name() && inner(left, right))
+            from.len() == to.len()
+                && pairs.into_iter().all(|(left, right)| left.name() == right.name() && inner(left, right))
         }
         (T::Map(from, _), T::Map(to, _)) => match (from.data_type(), to.data_type()) {
             // The names of keys and values are a matter of taste.
             (T::Struct(from), T::Struct(to)) => from.len() == to.len() && from.iter().zip(to).all(|(l, r)| inner(l, r)),
             _ => false,
         },
-        (from, to) => {
-            from == to || [text, bytes, number, date, time].iter().any(|family| family(from) && family(to))
-        }
+        (from, to) => from == to || [text, bytes, number, date, time].iter().any(|family| family(from) && family(to)),
     }
 }
 
