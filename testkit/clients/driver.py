@@ -186,7 +186,7 @@ with demo.connect("bob") as connection, connection.cursor() as cursor:
     demo.equal("the server is still there", demo.value("bob", "SELECT 1"), 1)
 
 # Options of the session.
-with demo.connect("bob") as connection:
+with demo.login("bob") as connection:
     raw = connection.adbc_connection
     catalog, schema = connection.adbc_current_catalog, connection.adbc_current_db_schema
     demo.equal("the catalog and the schema", (catalog, schema), ("lake", "tpch"))
@@ -254,7 +254,7 @@ with demo.connect("alice") as connection:
         cursor.execute("DROP TABLE lake.scratch.frame")
 
 # pandas, over ADBC.
-with demo.connect("alice") as connection:
+with demo.login("alice") as connection:
     frame = pandas.read_sql("SELECT r_regionkey, r_name FROM region ORDER BY 1", connection)
     demo.equal("pandas reads", frame["r_name"].tolist()[:2], ["AFRICA", "AMERICA"])
     connection.adbc_current_db_schema = "scratch"
