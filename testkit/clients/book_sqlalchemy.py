@@ -8,6 +8,7 @@ host, port = connection["uri"].split("//")[1].split(":")
 token = connection["people"]["bob"]["token"]
 
 # ANCHOR: engine
+import flightsql.sqlalchemy  # the dialect
 import sqlalchemy
 
 engine = sqlalchemy.create_engine(f"datafusion+flightsql://{host}:{port}?insecure=True&token={token}")

@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 import pandas
+import flightsql.sqlalchemy  # the dialect
 import sqlalchemy
 from flightsql import FlightSQLClient, connect
 from sqlalchemy import text

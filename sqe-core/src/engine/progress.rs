@@ -1,14 +1,15 @@
 //! How far a statement is, as far as it may be told.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::plan::{Planned, Work};
 
-/// Tells how far a statement is while it runs. It keeps nothing of the statement alive.
+/// Tells how far a statement is while it runs. It keeps the plan, and what its operators hold, so it is for dropping once nobody
+/// asks any more.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Option<Weak<dyn ExecutionPlan>>);
+pub struct Progress(Option<Arc<dyn ExecutionPlan>>);
 
 impl Planned {
     /// What will tell how far this statement is, once it runs.
@@ -18,7 +19,7 @@ impl Planned {
     #[must_use]
     pub fn progress(&self) -> Progress {
         match &self.work {
-            Work::Rows(rows) if !rows.restricted => Progress(Some(Arc::downgrade(&rows.plan))),
+            Work::Rows(rows) if !rows.restricted => Progress(Some(Arc::clone(&rows.plan))),
             _ => Progress(None),
         }
     }
@@ -29,9 +30,8 @@ impl Progress {
     /// on other machines tell nothing here.
     #[must_use]
     pub fn fraction(&self) -> Option<f64> {
-        let plan = self.0.as_ref()?.upgrade()?;
         let mut counts = (0_usize, 0_usize);
-        count(&plan, &mut counts)?;
+        count(self.0.as_ref()?, &mut counts)?;
         let (read, all) = counts;
         // A progress bar has fewer positions than a float has digits.
         (all > 0 && read > 0).then(|| (read as f64 / all as f64).min(1.0))

@@ -24,7 +24,7 @@ pub(super) fn sql_name(ty: &DataType) -> String {
         DataType::Float16 | DataType::Float32 => "REAL",
         DataType::Float64 => "DOUBLE",
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR",
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "VARBINARY",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BYTEA",
         DataType::Date32 | DataType::Date64 => "DATE",
         DataType::Time32(_) | DataType::Time64(_) => "TIME",
         DataType::Timestamp(_, None) => "TIMESTAMP",
@@ -101,7 +101,7 @@ pub(super) fn build() -> Result<XdbcTypeInfoData, FlightError> {
     for (name, ty) in [("CHAR", X::XdbcChar), ("VARCHAR", X::XdbcVarchar), ("TEXT", X::XdbcLongvarchar)] {
         builder.append(XdbcTypeInfo { case_sensitive: true, ..quoted(plain(name, ty, i32::MAX), "'") });
     }
-    builder.append(quoted(plain("VARBINARY", X::XdbcVarbinary, i32::MAX), "X'"));
+    builder.append(quoted(plain("BYTEA", X::XdbcVarbinary, i32::MAX), "X'"));
     // 1 is both "year" of intervals and "date" of moments; the generated enumeration has one name for it.
     builder.append(moment("DATE", X::XdbcDate, 10, "DATE '", XdbcDatetimeSubcode::XdbcSubcodeYear));
     builder.append(XdbcTypeInfo {

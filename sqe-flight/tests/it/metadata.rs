@@ -134,7 +134,7 @@ async fn what_the_server_says_of_types_is_true() {
             "TIME" => "12:34:56",
             "TIMESTAMP" | "TIMESTAMP WITH TIME ZONE" => "2024-02-29T12:34:56",
             "INTERVAL" => "1 day",
-            "VARBINARY" => "CAFE",
+            "BYTEA" => "CAFE",
             _ => "text",
         };
         if prefixes.is_valid(row) {

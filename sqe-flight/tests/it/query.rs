@@ -46,7 +46,7 @@ async fn an_empty_answer_still_has_its_schema() {
 }
 
 #[tokio::test]
-async fn get_schema_and_poll_answer_without_running() {
+async fn get_schema_runs_nothing_and_a_poll_starts_its_query_once() {
     let server = server().await;
     let mut client = server.raw("alice").await;
     let command = |sql: &str| {
@@ -60,8 +60,9 @@ async fn get_schema_and_poll_answer_without_running() {
     let request = authorized(&client, command("SELECT id FROM words"));
     let poll = client.inner_mut().poll_flight_info(request).await.unwrap().into_inner();
     assert!(poll.flight_descriptor.is_none(), "nothing is left to poll for");
-    assert_eq!(server.trail.intents(), 0);
+    assert_eq!(server.trail.intents(), 1);
     assert_eq!(fetch(&mut client, poll.info.unwrap()).await.unwrap()[0].num_rows(), 3);
+    assert_eq!(server.trail.intents(), 1);
 }
 
 #[tokio::test]
