@@ -46,6 +46,35 @@ fn install(workspace: &Workspace, environment: Environment) -> Result<()> {
     Ok(())
 }
 
+/// The packages of the services that tests start. A developer's machine may lack Node: then those tests are skipped.
+fn node(workspace: &Workspace) -> Result<()> {
+    if !succeeds(Command::new("node").args(["-e", IS_NEW_ENOUGH_NODE]))
+        || !succeeds(Command::new("npm").arg("--version"))
+    {
+        if std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0") {
+            bail!("Node.js 20.19 or newer with npm is needed for the tests; install it");
+        }
+        println!("node: none; tests with OpenID providers will be skipped");
+        return Ok(());
+    }
+    let folder = workspace.node();
+    let stamp = folder.join("complete");
+    if !stamp.exists() {
+        std::fs::create_dir_all(&folder)?;
+        for file in workspace.node_packages() {
+            let name = file.file_name().context("a list of packages has no name")?;
+            std::fs::copy(&file, folder.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
+        }
+        let mut install = Command::new("npm");
+        // Packages run nothing while they are installed.
+        install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+        check(install.current_dir(&folder))?;
+        std::fs::write(&stamp, b"")?;
+    }
+    println!("node: {}", workspace.node_modules().display());
+    Ok(())
+}
+
 fn subcommand(component: &str) -> &str {
     if component == "rustfmt" { "fmt" } else { component }
 }
