@@ -18,7 +18,7 @@ use crate::{
 pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
     let config = config::load(&arguments.config, variables())?;
     let cannot = || ConfigError("the server cannot start with this configuration".to_owned());
-    let wired = wire::wire(&config).await.with_context(cannot)?;
+    let mut wired = wire::wire(&config).await.with_context(cannot)?;
     if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
         tracing::warn!("plaintext beyond loopback: whoever listens on the network can read tokens and answers");
     }
@@ -29,7 +29,10 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
     println!("serving {}", serving.uri);
     told_to_stop().await?;
     tracing::info!("stopping: no new connections, {} seconds for running statements", config.server.drain_seconds);
-    serving.stop(Duration::from_secs(config.server.drain_seconds)).await
+    let stopped = serving.stop(Duration::from_secs(config.server.drain_seconds)).await;
+    // They hold the engine, and so the trail.
+    wired.watches.shutdown().await;
+    stopped
     // Dropping the trail writes what waits in it.
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn discovery(issuer: &str) -> Discovery {
 
 pub(crate) fn remote() -> RemoteSettings {
     let mut settings = RemoteSettings::default();
-    settings.timeout = Duration::from_secs(2);
+    settings.timeout = Duration::from_secs(1);
     settings
 }
 

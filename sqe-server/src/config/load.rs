@@ -95,7 +95,11 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
     }
     for identity in &mut config.identity {
         match identity {
-            IdentityConfig::Jwt { jwks_file, .. } => paths.extend(jwks_file),
+            IdentityConfig::Jwt { jwks_file, ca_file, .. } => paths.extend(jwks_file.iter_mut().chain(ca_file)),
+            IdentityConfig::Oidc(oidc) => {
+                let secret = oidc.introspection.as_mut().map(|introspection| &mut introspection.secret_file);
+                paths.extend(oidc.ca_file.iter_mut().chain(secret));
+            }
             IdentityConfig::Dev { path } => paths.push(path),
         }
     }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-pub(crate) use identity::{IdentityConfig, Keys};
+pub(crate) use identity::{ClientCredentialsConfig, IdentityConfig, IntrospectionConfig, Keys, OidcConfig, WellKnown};
 pub(crate) use load::{PREFIX, explain, load};
 pub(crate) use nearest::nearest;
 

@@ -14,6 +14,9 @@ use sqe_core::{
     policy::danger::PermitAll,
 };
 use sqe_policy::CedarPolicy;
+use tokio::task::JoinSet;
+
+use identity::Identity;
 
 use crate::{
     config::{CatalogConfig, Config, ConfigError, CredentialsConfig, LimitsConfig, PolicyConfig, SchedulerConfig},
@@ -31,6 +34,8 @@ pub(crate) struct Wired {
     pub(crate) trail: Arc<Trail>,
     /// The policies, if they are of a kind that can be read again while the engine runs.
     pub(crate) policy: Option<Arc<CedarPolicy>>,
+    /// What goes on beside the engine and holds it; shut it down before the trail is dropped.
+    pub(crate) watches: JoinSet<()>,
 }
 
 /// Builds what the configuration says.
@@ -40,8 +45,8 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
-    let mut builder =
-        Engine::builder().identity(identity::wire(&config.identity, config.server.profile)?).limits(limits.clone());
+    let identity = Identity::wire(&config.identity, config.server.profile)?;
+    let mut builder = Engine::builder().identity(identity.chain()).limits(limits.clone());
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -60,7 +65,8 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);
     let engine = builder.catalog(SYSTEM, trail.catalog()).shared_audit(Arc::clone(&trail) as _).build()?;
-    Ok(Wired { engine, trail, policy })
+    let watches = identity.watch(&engine);
+    Ok(Wired { engine, trail, policy, watches })
 }
 
 /// The cryptography of TLS and of tokens is chosen once a process, and tried before anybody logs in.

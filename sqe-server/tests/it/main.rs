@@ -9,6 +9,7 @@ mod configuration;
 mod demo;
 mod durability;
 mod full_disk;
+mod issuers;
 mod limits;
 mod login;
 mod prompt;
