@@ -158,7 +158,6 @@ fn shown(url: &Url) -> String {
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
 fn unreachable(url: &Url, error: reqwest::Error) -> Error {
     let error = error.without_url();
     let what = if error.is_timeout() { "does not answer in time" } else { "does not answer" };

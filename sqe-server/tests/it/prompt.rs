@@ -1,4 +1,5 @@
 //! `sqe sql` as a person meets it: on a real pseudo-terminal.
+#![expect(clippy::disallowed_methods, reason = "tests find their tools by environment")]
 
 use std::{
     os::unix::fs::PermissionsExt,
