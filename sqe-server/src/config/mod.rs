@@ -197,6 +197,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) queue_seconds: Option<u64>,
     /// The longest that one statement may take.
     pub(crate) statement_seconds: Option<u64>,
+    /// How long a statement may go on after its person's credentials ended. Unset: it stops with them.
+    pub(crate) expiry_grace_seconds: Option<u64>,
     /// Memory that all statements share, in bytes. Unset: 60 % of what this process may have.
     pub(crate) memory_bytes: Option<usize>,
     /// Threads that one statement uses.

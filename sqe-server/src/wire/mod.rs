@@ -10,7 +10,7 @@ use sqe_audit::Trail;
 use sqe_catalog::{LocalVendor, SqlCatalog, SqlOptions, Stores, memory::MemoryCatalog};
 use sqe_core::{
     Engine, Secret,
-    engine::{EngineBuilder, Limits},
+    engine::{EngineBuilder, Expiry, Limits},
     policy::danger::PermitAll,
 };
 use sqe_policy::CedarPolicy;
@@ -122,12 +122,20 @@ async fn catalog(
 fn limits(configured: &LimitsConfig) -> Limits {
     let mut limits = Limits::default();
     // The others are not the engine's.
-    let LimitsConfig { statements, statements_per_person, queue_seconds, statement_seconds, memory_bytes, .. } =
-        configured;
+    let LimitsConfig {
+        statements,
+        statements_per_person,
+        queue_seconds,
+        statement_seconds,
+        expiry_grace_seconds,
+        memory_bytes,
+        ..
+    } = configured;
     limits.concurrent = statements.unwrap_or(limits.concurrent);
     limits.concurrent_per_person = statements_per_person.unwrap_or(limits.concurrent_per_person);
     limits.queue = queue_seconds.map_or(limits.queue, Duration::from_secs);
     limits.deadline = statement_seconds.map_or(limits.deadline, Duration::from_secs);
+    limits.expiry = expiry_grace_seconds.map_or(Expiry::Stop, |seconds| Expiry::Finish(Duration::from_secs(seconds)));
     limits.memory = memory_bytes.or_else(memory::share);
     match limits.memory {
         Some(bytes) => tracing::info!(bytes, "memory that all statements share"),
