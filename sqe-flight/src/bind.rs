@@ -68,7 +68,7 @@ fn arrange(batch: &RecordBatch, wanted: &Schema) -> Result<RecordBatch> {
         batch = batch.project(&order)?;
     }
     let columns = batch.columns().iter().zip(wanted.fields());
-    let columns = columns.map(|(column, field)| Ok(fit(&chosen(column)?, field.data_type())));
+    let columns = columns.map(|(column, field)| chosen(column).map(|values| fit(&values, field.data_type())));
     let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
     let names = batch.schema();
     let fields = names.fields().iter().zip(&columns);
