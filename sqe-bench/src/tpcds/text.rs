@@ -116,8 +116,9 @@ fn read<T>(value: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Option<Opt
 /// The number in units of its last digit, of which it has `scale` after the point.
 fn decimal(text: &str, scale: usize) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let only_digits = fraction.bytes().all(|byte| byte.is_ascii_digit());
-    if !only_digits || fraction.len() > scale {
+    let digits =
+        whole.ends_with(|last: char| last.is_ascii_digit()) && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits || fraction.len() > scale {
         return None;
     }
     format!("{whole}{fraction:0<scale$}").parse().ok()
