@@ -45,6 +45,6 @@ group by
     t_hour,
     t_minute
 order by
-    ext_price desc,
+    ext_price desc nulls first,
     i_brand_id nulls first,
     t_hour nulls first
