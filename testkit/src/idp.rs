@@ -130,7 +130,7 @@ impl Idp {
     /// The provider does not answer or refuses.
     pub fn login_with(&self, user: &str, how: &Value) -> Result<Tokens> {
         let mut arguments = how.clone();
-        arguments["user"] = json!(user);
+        arguments.as_object_mut().context("how to log in is an object")?.insert("user".into(), json!(user));
         self.call("login", &arguments)
     }
 
@@ -212,7 +212,7 @@ impl Idp {
             Fault::Delay(time) => json!({"kind": "delay", "ms": u64::try_from(time.as_millis())?}),
             Fault::Answer(status, body) => json!({"kind": "answer", "status": status, "body": body}),
         };
-        wish["path"] = json!(path);
+        wish.as_object_mut().context("a fault is an object")?.insert("path".into(), json!(path));
         self.call("fault", &wish)
     }
 

@@ -135,7 +135,7 @@ impl Talk {
         let mut answer: Value = serde_json::from_str(&line).with_context(|| format!("no answer is {line}"))?;
         match answer.get_mut("ok") {
             Some(value) => Ok(value.take()),
-            None => bail!("{}", answer["error"].as_str().unwrap_or("it failed")),
+            None => bail!("{}", answer.get("error").and_then(Value::as_str).unwrap_or("it failed")),
         }
     }
 }

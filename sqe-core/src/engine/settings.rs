@@ -256,7 +256,7 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
         match milliseconds {
-            _ if milliseconds % 1_000 == 0 => write!(f, "{}s", milliseconds / 1_000),
+            _ if milliseconds.is_multiple_of(1_000) => write!(f, "{}s", milliseconds / 1_000),
             _ => write!(f, "{milliseconds}ms"),
         }
     }

@@ -7,7 +7,6 @@ use serde::Deserialize;
 /// `[[identity]]`
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-#[expect(clippy::large_enum_variant, reason = "there are a few of them in a process")]
 pub(crate) enum IdentityConfig {
     /// JWT access tokens of one issuer.
     Jwt {
