@@ -220,8 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_speaks_something_else_or_nothing_is_closed() {
-        let mut limits = ConnectionLimits::default();
-        limits.handshake_timeout = Duration::from_millis(50);
+        let limits = ConnectionLimits { handshake_timeout: Duration::from_millis(50), ..ConnectionLimits::default() };
         let (address, mut connections) = listening(&limits).await;
         let mut wrong = TcpStream::connect(address).await.unwrap();
         wrong.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -237,9 +236,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_silent_makes_room_when_there_are_too_many() {
-        let mut limits = ConnectionLimits::default();
-        limits.max_handshakes = 2;
-        limits.handshake_timeout = Duration::from_secs(3600);
+        let limits = ConnectionLimits {
+            max_handshakes: 2,
+            handshake_timeout: Duration::from_secs(3600),
+            ..ConnectionLimits::default()
+        };
         let (address, mut connections) = listening(&limits).await;
         let mut silent = Vec::new();
         for _ in 0..4 {
@@ -260,8 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_more_than_there_is_room_for_is_closed_and_room_comes_back() {
-        let mut limits = ConnectionLimits::default();
-        limits.max_connections = 1;
+        let limits = ConnectionLimits { max_connections: 1, ..ConnectionLimits::default() };
         let (address, mut connections) = listening(&limits).await;
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(PREFACE).await.unwrap();
