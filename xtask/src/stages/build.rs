@@ -45,7 +45,7 @@ pub(crate) fn rustdoc(workspace: &Workspace) -> Result<Counts> {
     Ok(Counts::passed(1))
 }
 
-/// `cargo doc` of the workspace with all features, and with flags for rustdoc that stable compilers keep to themselves.
+/// `cargo doc` of the workspace, with flags for rustdoc that stable compilers keep to themselves.
 pub(super) fn documentation(workspace: &Workspace, flags: &[&str]) -> Result<Command> {
     // A variable for the whole build would make every dependency that looks at it build again.
     let rustdoc = workspace.target().join("rustdoc-with-features.sh");
@@ -53,7 +53,7 @@ pub(super) fn documentation(workspace: &Workspace, flags: &[&str]) -> Result<Com
     std::fs::write(&rustdoc, "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n")?;
     std::fs::set_permissions(&rustdoc, std::fs::Permissions::from_mode(0o755))?;
     let mut command = workspace.cargo("doc");
-    command.args(["--workspace", "--no-deps", "--all-features", "--locked"]);
+    command.args(["--workspace", "--no-deps", "--locked"]);
     command.env("RUSTDOC", rustdoc).env("RUSTDOCFLAGS", flags.join(" "));
     Ok(command)
 }
