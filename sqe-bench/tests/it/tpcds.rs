@@ -107,7 +107,7 @@ async fn rows_are_those_that_the_generator_of_duckdb_makes() {
 async fn our_text_of_the_queries_asks_what_duckdbs_own_text_asks() {
     let Some(python) = python() else { return };
     let oracle = Oracle::start(&Options::new(python, 2).with_extension("tpcds")).await.unwrap();
-    oracle.execute("CALL dsdgen(sf = 0.2)").await.unwrap();
+    oracle.execute("CALL dsdgen(sf = 1)").await.unwrap();
     let mut vacuous = Vec::new();
     for id in SUITE.ids() {
         let sql = SUITE.query(id, Scale::new(1.0).unwrap()).unwrap();

@@ -1,6 +1,7 @@
+use arrow::{array::AsArray as _, datatypes::Int64Type};
 use sqe_core::{ErrorKind, engine::Statement};
 
-use crate::world::{data_files, rows, session, sql_engine};
+use crate::world::{batches, data_files, rows, session, sql_engine};
 
 #[tokio::test]
 async fn tables_in_files_are_made_filled_queried_and_dropped() {
@@ -45,6 +46,32 @@ async fn a_table_made_from_a_query_is_there_with_its_rows_or_not_at_all() {
     assert!(rows(&alice, failing).await.is_err());
     assert_eq!(rows(&alice, "SELECT * FROM broken").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(data_files(dir.path()), before);
+}
+
+/// Field ids inside of nested types make the scan's orders unusable above it.
+#[tokio::test]
+async fn tables_of_several_files_with_nested_columns_are_sorted_as_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let alice = session(&engine, "alice").await;
+    rows(&alice, "CREATE SCHEMA s").await.unwrap();
+    let part = |from: i64| {
+        format!("SELECT (value * 7919 + {from}) % 1009 AS id, make_array(value) AS list FROM generate_series(1, 200)")
+    };
+    rows(&alice, &format!("CREATE TABLE t AS {}", part(0))).await.unwrap();
+    for from in 1..6 {
+        rows(&alice, &format!("INSERT INTO t {}", part(from))).await.unwrap();
+    }
+    let ids = async |sql: &str| -> Vec<i64> {
+        let batches = batches(&alice, sql).await.unwrap();
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    };
+    let mut sorted = ids("SELECT id FROM t").await;
+    assert_eq!(sorted.len(), 1_200);
+    sorted.sort_unstable();
+    assert_eq!(ids("SELECT id, list FROM t ORDER BY id").await, sorted);
+    assert_eq!(ids("SELECT id, list FROM t ORDER BY id LIMIT 50").await, sorted[..50]);
+    assert_eq!(ids("SELECT id, row_number() OVER (ORDER BY id), list FROM t ORDER BY 2").await, sorted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

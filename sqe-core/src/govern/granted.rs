@@ -52,6 +52,8 @@ pub struct GrantedScanExec {
     input: Arc<dyn ExecutionPlan>,
     /// Those of the scan, with a schema that carries no field ids: they are the catalog's business.
     properties: Arc<PlanProperties>,
+    /// The orders that the scan promises are still promised here.
+    ordered: bool,
 }
 
 impl GrantedScanExec {
@@ -71,7 +73,7 @@ impl GrantedScanExec {
         )
         .with_evaluation_type(raw.evaluation_type)
         .with_scheduling_type(raw.scheduling_type);
-        Ok(Self { grant, input, properties: Arc::new(properties) })
+        Ok(Self { grant, input, properties: Arc::new(properties), ordered: alike })
     }
 
     /// The grant that the scan was made with.
@@ -114,8 +116,9 @@ impl ExecutionPlan for GrantedScanExec {
         self.around(input)
     }
 
+    /// As its properties say: a rule that was told of an order that they have not could drop a sort for it.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![self.ordered]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -190,6 +193,9 @@ impl ExecutionPlan for GrantedScanExec {
         &self,
         order: &[PhysicalSortExpr],
     ) -> DataFusionResult<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
+        if !self.ordered {
+            return Ok(SortOrderPushdownResult::Unsupported);
+        }
         Ok(match self.input.try_pushdown_sort(order)? {
             SortOrderPushdownResult::Exact { inner } => SortOrderPushdownResult::Exact { inner: self.around(inner)? },
             SortOrderPushdownResult::Inexact { inner } => {

@@ -16,5 +16,6 @@ mod prompt;
 mod reload;
 mod site;
 mod stopping;
+mod storm;
 mod tls;
 mod tokens;

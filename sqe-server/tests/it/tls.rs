@@ -53,7 +53,7 @@ impl Secure {
         secure
     }
 
-    fn put(&self, authority: &Authority) {
+    pub(crate) fn put(&self, authority: &Authority) {
         let (certificate, key) = authority.sign(ExtendedKeyUsagePurpose::ServerAuth);
         fs::write(&self.certificate, certificate).unwrap();
         fs::write(&self.key, key).unwrap();
@@ -80,10 +80,10 @@ impl Secure {
     }
 }
 
-const TAKEN: &str = "is in force for new connections";
+pub(crate) const TAKEN: &str = "is in force for new connections";
 const KEPT: &str = "the old certificate stays in force";
 
-fn said(server: &Sqe, words: &str) -> usize {
+pub(crate) fn said(server: &Sqe, words: &str) -> usize {
     server.log().matches(words).count()
 }
 

@@ -53,7 +53,7 @@ pub(super) fn documentation(workspace: &Workspace, flags: &[&str]) -> Result<Com
     std::fs::write(&rustdoc, "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n")?;
     std::fs::set_permissions(&rustdoc, std::fs::Permissions::from_mode(0o755))?;
     let mut command = workspace.cargo("doc");
-    command.args(["--workspace", "--no-deps", "--locked"]);
+    command.args(["--workspace", "--no-deps", "--locked", "--all-features"]);
     command.env("RUSTDOC", rustdoc).env("RUSTDOCFLAGS", flags.join(" "));
     Ok(command)
 }
