@@ -1,10 +1,12 @@
 //! `sqe audit export`.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use sqe_audit::{Bookmark, Destination, Exporter, Followed, Follower, ocsf};
 use sqe_core::Error;
 
@@ -93,7 +95,7 @@ fn destination(arguments: &ExportArguments) -> Result<To> {
     if arguments.endpoint.is_some() || arguments.headers_file.is_some() || arguments.ca_file.is_some() {
         return Err(UsageError("--endpoint, --headers-file and --ca-file are for --format otlp".to_owned()).into());
     }
-    Ok(To::Lines(Lines { form, left: Mutex::new(false) }))
+    Ok(To::Lines(Lines { form, left: AtomicBool::new(false) }))
 }
 
 /// How a record becomes a line.
@@ -109,12 +111,12 @@ enum Form {
 struct Lines {
     form: Form,
     /// Whether whoever read them is gone.
-    left: Mutex<bool>,
+    left: AtomicBool,
 }
 
 impl Lines {
     fn is_left(&self) -> bool {
-        *self.left.lock()
+        self.left.load(Ordering::Relaxed)
     }
 
     fn write(&self, records: &[Followed]) -> io::Result<()> {
@@ -134,7 +136,7 @@ impl Lines {
 impl Destination for Lines {
     async fn take(&self, records: &[Followed]) -> sqe_core::Result<()> {
         self.write(records).map_err(|error| {
-            *self.left.lock() = error.kind() == io::ErrorKind::BrokenPipe;
+            self.left.store(error.kind() == io::ErrorKind::BrokenPipe, Ordering::Relaxed);
             Error::unavailable("standard output takes no more").with_source(error)
         })
     }

@@ -57,8 +57,8 @@ impl Destination for Otlp {
             ..ResourceLogs::default()
         };
         let request = self.receiver.request(ExportLogsServiceRequest { resource_logs: vec![logs] });
-        let sending = LogsServiceClient::new(self.receiver.channel.clone());
-        let sent = timeout(PATIENCE, async move { { sending }.export(request).await }).await;
+        let mut client = LogsServiceClient::new(self.receiver.channel.clone());
+        let sent = timeout(PATIENCE, client.export(request)).await;
         let answer = match sent {
             Ok(Ok(answer)) => answer.into_inner(),
             Ok(Err(status)) => {
@@ -70,11 +70,11 @@ impl Destination for Otlp {
         };
         // OTLP: what a receiver refused in a batch that it took must not be sent again. It must not go unsaid either.
         if let Some(partial) = answer.partial_success.filter(|partial| partial.rejected_log_records > 0) {
-            let ends = [records.first(), records.last()].map(|record| record.map(|record| record.entry.seq));
+            let seq = |record: Option<&Followed>| record.map(|record| record.entry.seq);
             tracing::error!(
                 rejected = partial.rejected_log_records,
-                first = ends[0],
-                last = ends[1],
+                first = seq(records.first()),
+                last = seq(records.last()),
                 "the OTLP receiver refused some of these records of the audit trail; export them by hand"
             );
         }

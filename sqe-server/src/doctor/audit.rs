@@ -1,12 +1,19 @@
 //! Promise 5: the trail.
 
-use std::path::Path;
+use std::{net::TcpStream, path::Path, time::Duration};
 
 use sqe_audit::{Record, Records, verify};
 use sqe_core::ErrorKind;
+use url::Url;
 
-use super::finding::Finding;
+use super::{finding::Finding, network::bare};
 use crate::config::Config;
+
+/// The port of OTLP over gRPC.
+const OTLP: u16 = 4317;
+
+/// How long somebody may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn look(config: &Config) -> Vec<Finding> {
     let path = &config.audit.path;
@@ -14,7 +21,30 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
     if path.is_dir() {
         findings.push(intact(path));
     }
+    findings.extend(config.audit.otlp.as_ref().map(|otlp| receiver(&otlp.endpoint)));
     findings
+}
+
+/// Whether somebody listens; nothing is sent.
+fn receiver(endpoint: &Url) -> Finding {
+    let what = format!("receiver of records, {}", bare(endpoint.as_str()));
+    let addresses = match endpoint.socket_addrs(|| Some(OTLP)) {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let advice = "records wait in the trail until its name is known: check audit.otlp.endpoint";
+            return Finding::warn(5, what, format!("its name is not known here: {error}"), advice);
+        }
+    };
+    let problems: Vec<String> = addresses
+        .iter()
+        .map_while(|address| TcpStream::connect_timeout(address, PATIENCE).err())
+        .map(|error| error.to_string())
+        .collect();
+    if problems.len() < addresses.len() {
+        return Finding::ok(5, what, "somebody listens there");
+    }
+    let advice = "records wait in the trail, and none is lost: start the receiver, or check audit.otlp.endpoint";
+    Finding::warn(5, what, format!("nobody listens there: {}", problems.join(", ")), advice)
 }
 
 fn writable(path: &Path) -> Finding {

@@ -84,7 +84,7 @@ fn calls(config: &Config) -> Vec<Finding> {
 }
 
 /// An address without what could be secret in it.
-fn bare(address: &str) -> String {
+pub(super) fn bare(address: &str) -> String {
     match address.parse::<url::Url>() {
         Ok(mut url) => {
             url.set_query(None);

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -130,6 +130,43 @@ fn an_export_is_one_event_a_record_goes_on_at_its_bookmark_and_holds_no_literals
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let told = stdout(&output);
     assert!(!told.contains("o'brian") && told.lines().count() < sequence.len(), "{told}");
+}
+
+#[test]
+fn an_export_that_follows_and_is_killed_goes_on_without_a_gap() {
+    let site = Site::new();
+    let (server, uri) = site.serve(&[]);
+    let (out, mark) = (site.path().join("out"), site.path().join("mark"));
+    let follow = || {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&out).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["audit", "export", "--format", "ocsf", "--follow", "--path"]).arg(site.path().join("audit"));
+        command.arg("--bookmark").arg(&mark).stdout(file).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let seen = || {
+        let text = std::fs::read_to_string(&out).unwrap();
+        let whole = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        whole.map(|event| event["metadata"]["sequence"].as_u64().unwrap()).collect::<std::collections::BTreeSet<_>>()
+    };
+    for round in 0..4 {
+        let mut export = follow();
+        site.run(&uri, &format!("SELECT {round} AS a"));
+        if round % 2 == 0 {
+            eventually("some of it came", || !seen().is_empty());
+        }
+        export.kill().unwrap();
+        export.wait().unwrap();
+    }
+    let mut export = follow();
+    let all = records(&site) as u64;
+    eventually("all of it came", || seen().into_iter().eq(1..=all));
+    // Its bookmark is its own.
+    let words = ["--format", "ocsf", "--bookmark", mark.to_str().unwrap()];
+    let second = audit("export", &site, &words);
+    assert!(!second.status.success() && stderr(&second).contains("another export"), "{}", stderr(&second));
+    export.kill().unwrap();
+    export.wait().unwrap();
+    stopped(server);
 }
 
 #[rstest::rstest]

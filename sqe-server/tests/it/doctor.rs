@@ -169,10 +169,33 @@ fn an_issuer_that_does_not_answer_fails() {
 #[test]
 fn a_catalog_that_cannot_be_opened_fails() {
     let site = healthy();
-    std::fs::write(site.path().join("catalog.db"), "no database").unwrap();
+    // Its log as well: SQLite makes whole what it can.
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(site.path().join(format!("catalog.db{end}")));
+    }
+    std::fs::write(site.path().join("catalog.db"), "no database".repeat(1000)).unwrap();
     let (output, findings) = doctor(&site, &[]);
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     assert!(finding(&findings, "catalog lake").contains("fail"), "{findings:?}");
+}
+
+#[test]
+fn a_receiver_that_is_not_there_is_to_be_looked_at_and_one_that_is_fine() {
+    let site = healthy();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    change(&site, "path = \"audit\"", &format!("path = \"audit\"\notlp = {{ endpoint = \"http://{address}\" }}"));
+    let (output, findings) = doctor(&site, &[]);
+    assert!(output.status.success(), "{}", stdout(&output));
+    assert!(finding(&findings, "receiver of records").starts_with("ok"), "{findings:?}");
+    assert!(
+        finding(&findings, &format!("the server calls http://{address}")).contains("who read what"),
+        "{findings:?}"
+    );
+    drop(listener);
+    let (output, findings) = doctor(&site, &[]);
+    assert!(output.status.success(), "{}", stdout(&output));
+    assert!(finding(&findings, "receiver of records").starts_with("warn: nobody listens"), "{findings:?}");
 }
 
 /// A certificate that is good for so many days from now, and ended if they are negative.
