@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use sqe_core::{
-    Credentials, ErrorKind, Identity, IdentityProvider, Principal, Secret, Session, audit::ClientInfo,
-    engine::SessionOptions,
+    Access, Action, Credentials, Decision, ErrorKind, Identity, IdentityProvider, PolicyEngine, PolicyRequest,
+    Principal, Resource, Secret, Session, TableId, TableName, audit::ClientInfo, engine::SessionOptions,
+    policy::TableFacts,
 };
 use sqe_policy::CedarPolicy;
 
@@ -17,11 +18,15 @@ use crate::{
 #[derive(Debug)]
 struct Nobody;
 
+fn nobody() -> Identity {
+    Identity::new(Principal::new("urn:sqe:doctor", uuid::Uuid::new_v4().to_string()))
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl IdentityProvider for Nobody {
     async fn authenticate(&self, _: &Credentials) -> sqe_core::Result<Option<Identity>> {
-        Ok(Some(Identity::new(Principal::new("urn:sqe:doctor", uuid::Uuid::new_v4().to_string()))))
+        Ok(Some(nobody()))
     }
 }
 
@@ -41,6 +46,9 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
             match CedarPolicy::from_dir(path) {
                 Ok(policy) => {
                     findings.push(Finding::ok(3, what, format!("they are valid; snapshot {}", policy.snapshot())));
+                    for catalog in config.catalogs.keys() {
+                        findings.push(refused(&policy, catalog).await);
+                    }
                     true
                 }
                 Err(error) => {
@@ -65,6 +73,24 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What is decided about a made-up table for a made-up person, to whom nothing was ever permitted.
+async fn refused(policy: &CedarPolicy, catalog: &str) -> Finding {
+    let what = format!("a made-up person who reads a made-up table of {catalog}");
+    let name = TableName::new(catalog, "default", format!("doctor_{}", uuid::Uuid::new_v4().simple()));
+    let table = TableFacts::new(TableId::new(name, uuid::Uuid::new_v4()), Vec::new());
+    let accesses = [Access::new(Action::Select, Resource::Table(table))];
+    match policy.decide(&PolicyRequest::new(&nobody(), &accesses)).await {
+        Ok(decisions) if decisions.iter().any(Decision::is_permit) => Finding::warn(
+            3,
+            what,
+            "is permitted: policies let everybody read there",
+            "narrow the policies without a principal, unless all tables of it are for everybody",
+        ),
+        Ok(_) => Finding::ok(3, what, "is refused"),
+        Err(error) => Finding::fail(3, what, error.message(), "correct the policies"),
+    }
 }
 
 async fn look_at(config: &Config, name: &str, catalog: &CatalogConfig) -> Vec<Finding> {
@@ -121,7 +147,7 @@ async fn seen(session: &Session, name: &str) -> Finding {
         )
     };
     match rows.await {
-        Ok(0) => Finding::ok(3, what, "sees no table and is refused"),
+        Ok(0) => Finding::ok(3, what, "sees no table"),
         Ok(tables) => Finding::warn(
             3,
             what,

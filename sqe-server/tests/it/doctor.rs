@@ -69,6 +69,7 @@ fn a_healthy_installation_fails_nothing_and_each_promise_has_evidence() {
     assert!(findings.iter().all(|finding| finding["state"] != "fail"), "{findings:?}");
     assert!(finding(&findings, "chain of the trail").contains("are intact; the last is record"), "{findings:?}");
     assert!(finding(&findings, "made-up person in catalog lake").starts_with("ok"), "{findings:?}");
+    assert_eq!(finding(&findings, "made-up table of lake"), "ok: is refused");
     assert!(finding(&findings, "the server calls").contains("nobody"), "{findings:?}");
     assert!(finding(&findings, "development issuer").starts_with("warn"), "{findings:?}");
     // It only looked: a server starts as before, and the trail has no records of it.
@@ -119,6 +120,7 @@ fn permit_all_fails_and_public_policies_are_to_be_looked_at() {
     let (output, findings) = doctor(&site, &[]);
     assert!(output.status.success(), "{}", stdout(&output));
     assert!(finding(&findings, "made-up person in catalog lake").starts_with("warn: sees 1 tables"), "{findings:?}");
+    assert!(finding(&findings, "made-up table of lake").starts_with("warn: is permitted"), "{findings:?}");
 }
 
 #[test]
