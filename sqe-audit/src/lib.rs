@@ -2,8 +2,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod export;
+mod follow;
 mod hash;
 mod memory;
+pub mod ocsf;
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+pub mod otlp;
 mod read;
 mod record;
 mod segment;
@@ -13,6 +19,8 @@ mod verify;
 #[cfg(feature = "sql")]
 mod sql;
 
+pub use export::{Bookmark, Destination, Exported, Exporter};
+pub use follow::{Followed, Follower};
 pub use hash::{Hash, Head};
 pub use memory::MemoryTrail;
 pub use read::{Entry, Records};

@@ -94,6 +94,14 @@ impl Lines {
         Ok(Self { reader, offset: 0, next: 0, line: Vec::new() })
     }
 
+    /// The lines that begin at `offset`, among the first `len` bytes.
+    pub(crate) fn open_at(path: &Path, offset: u64, len: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let reader = BufReader::with_capacity(64 << 10, file.take(len.saturating_sub(offset)));
+        Ok(Self { reader, offset, next: offset, line: Vec::new() })
+    }
+
     /// The one line that begins at `offset`.
     pub(crate) fn at(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;

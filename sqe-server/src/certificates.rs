@@ -7,12 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use sqe_core::Secret;
 use sqe_flight::tls::{ClientCertificates, ServerTls, TlsMaterial};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::spawn_blocking,
 };
+use x509_cert::der::Decode;
 
 use crate::config::{Demand, TlsConfig};
 
@@ -53,6 +55,23 @@ pub(crate) fn follow(config: &TlsConfig) -> Result<ServerTls> {
         }
     });
     Ok(tls)
+}
+
+/// Whether the files can be used together, and the certificates that the server shows, its own first.
+///
+/// # Errors
+/// The files cannot be read or used.
+pub(crate) fn check(config: &TlsConfig) -> Result<Vec<x509_cert::Certificate>> {
+    let read = Read::files(config)?;
+    ServerTls::new(&read.material).context("the certificate and its key cannot be used")?;
+    let pem = std::fs::read(&config.cert_file)?;
+    CertificateDer::pem_slice_iter(&pem)
+        .map(|der| Ok(x509_cert::Certificate::from_der(&der.map_err(|_| unreadable())?).map_err(|_| unreadable())?))
+        .collect()
+}
+
+fn unreadable() -> anyhow::Error {
+    anyhow::anyhow!("the certificate cannot be read")
 }
 
 fn kept(error: &anyhow::Error) {

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
@@ -37,6 +38,11 @@ pub(crate) enum Command {
     /// Look after the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Look at a configuration without starting anything
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Say, with evidence, whether an installation keeps what SQE promises
+    Doctor(DoctorArguments),
     /// Measure
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -197,6 +203,91 @@ pub(crate) enum Format {
 pub(crate) enum AuditCommand {
     /// Prove that no record was changed, removed or moved
     Verify(VerifyArguments),
+    /// Show who read what, from the trail's files
+    Search(SearchArguments),
+    /// Hand the records on: as OCSF events, OpenTelemetry log records, or as they are
+    Export(ExportArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArguments {
+    /// The folder of the trail
+    #[arg(long)]
+    pub(crate) path: PathBuf,
+    /// Accesses to this table: its name, or SCHEMA.NAME, or CATALOG.SCHEMA.NAME
+    #[arg(long)]
+    pub(crate) table: Option<String>,
+    /// Statements that read this column; of several, any of them
+    #[arg(long)]
+    pub(crate) column: Vec<String>,
+    /// The person: SUBJECT, or ISSUER#SUBJECT
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// From this time on: RFC 3339, or a day of UTC
+    #[arg(long, value_parser = instant)]
+    pub(crate) from: Option<DateTime<Utc>>,
+    /// Before this time
+    #[arg(long, value_parser = instant)]
+    pub(crate) to: Option<DateTime<Utc>>,
+    /// What was done, such as select or insert
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// What was decided: permitted, restricted, denied or missing
+    #[arg(long)]
+    pub(crate) decision: Option<String>,
+    /// How it ended: completed, denied, failed, cancelled, interrupted or running
+    #[arg(long)]
+    pub(crate) outcome: Option<String>,
+    /// One statement, by its id
+    #[arg(long)]
+    pub(crate) query: Option<String>,
+    /// A head that was kept elsewhere: proves that nothing was cut off behind it
+    #[arg(long)]
+    pub(crate) head: Option<String>,
+    /// How the answer looks: a table on a terminal, CSV otherwise
+    #[arg(short, long)]
+    pub(crate) output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// The folder of the trail
+    #[arg(long)]
+    pub(crate) path: PathBuf,
+    /// What the records become
+    #[arg(long)]
+    pub(crate) format: ExportFormat,
+    /// What happened from this time on: RFC 3339, or a day of UTC
+    #[arg(long, value_parser = instant)]
+    pub(crate) from: Option<DateTime<Utc>>,
+    /// What happened before this time
+    #[arg(long, value_parser = instant)]
+    pub(crate) to: Option<DateTime<Utc>>,
+    /// Go on with what comes, until it is stopped
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// A file that remembers how far the export came; the next one goes on there
+    #[arg(long)]
+    pub(crate) bookmark: Option<PathBuf>,
+    /// Where a receiver of OTLP over gRPC listens: https://HOST:PORT, or http on loopback
+    #[arg(long)]
+    pub(crate) endpoint: Option<url::Url>,
+    /// A file of headers for the receiver, one `name: value` a line, such as a token
+    #[arg(long)]
+    pub(crate) headers_file: Option<PathBuf>,
+    /// The PEM file of the authority that the receiver's certificate comes from [default: the public ones]
+    #[arg(long)]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// Events of the Open Cybersecurity Schema Framework, one a line
+    Ocsf,
+    /// OpenTelemetry log records, to --endpoint
+    Otlp,
+    /// Records as they stand in the trail, one a line
+    Ndjson,
 }
 
 #[derive(Debug, Args)]
@@ -207,6 +298,48 @@ pub(crate) struct VerifyArguments {
     /// A head that was kept elsewhere: proves that nothing was cut off behind it
     #[arg(long)]
     pub(crate) head: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether a server would accept a configuration
+    Check(CheckArguments),
+    /// Print the JSON schema of configurations, for editors
+    Schema,
+    /// Print what each key means, as Markdown
+    Reference,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// The configuration
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Show each value that is in force, and where it comes from: the file, a variable, or a default
+    #[arg(long)]
+    pub(crate) effective: bool,
+    /// How it is shown
+    #[arg(short, long, default_value = "table", requires = "effective")]
+    pub(crate) output: Shown,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// The configuration of the installation
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// How the findings are shown
+    #[arg(short, long, default_value = "table")]
+    pub(crate) output: Shown,
+}
+
+/// How something is shown that is no answer to a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shown {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -280,6 +413,12 @@ pub(crate) enum Other {
 
 fn runs(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|runs| *runs > 0).ok_or_else(|| "a whole number above 0 is needed".to_owned())
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = || Some(text.parse::<chrono::NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
+    let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc)).or_else(day);
+    time.ok_or_else(|| "a time such as 2026-03-01T12:00:00Z, or a day such as 2026-03-01, is needed".to_owned())
 }
 
 fn scale(text: &str) -> Result<f64, String> {

@@ -2,11 +2,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod audit;
+mod audit_command;
 mod bench;
 mod certificates;
 mod cli;
 mod config;
+mod config_command;
 mod demo;
+mod doctor;
 mod exit;
 mod login;
 mod memory;
@@ -22,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{AuditCommand, BenchCommand, Cli, Command};
+use cli::{AuditCommand, BenchCommand, Cli, Command, ConfigCommand};
 
 /// Planning makes and drops many small values, on a thread that is not the one that runs them.
 #[global_allocator]
@@ -47,6 +50,12 @@ fn main() -> ExitCode {
             Command::Whoami(arguments) => login::whoami(arguments).await,
             Command::Token(arguments) => login::token(arguments).await,
             Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
+            Command::Audit(AuditCommand::Search(arguments)) => audit_command::search(arguments).await,
+            Command::Audit(AuditCommand::Export(arguments)) => audit_command::export(arguments).await,
+            Command::Config(ConfigCommand::Check(arguments)) => config_command::check(&arguments),
+            Command::Config(ConfigCommand::Schema) => config_command::schema(),
+            Command::Config(ConfigCommand::Reference) => config_command::reference(),
+            Command::Doctor(arguments) => doctor::run(&arguments).await,
             Command::Bench(BenchCommand::Tpch(arguments)) => bench::run(&bench::TPCH, arguments).await,
             Command::Bench(BenchCommand::Tpcds(arguments)) => bench::run(&bench::TPCDS, arguments).await,
             Command::Bench(BenchCommand::Load(arguments)) => bench::load(arguments).await,

@@ -38,7 +38,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
 
 /// The environment as text; variables that are no text cannot be ours.
 #[expect(clippy::disallowed_methods, reason = "SQE__SECTION__KEY: the configuration's second source")]
-fn variables() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 

@@ -10,6 +10,7 @@ pub mod node;
 pub mod process;
 pub mod python;
 pub mod reference;
+pub mod rotel;
 pub mod trap;
 
 /// Whether this run must not skip anything.

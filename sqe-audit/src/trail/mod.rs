@@ -25,6 +25,7 @@ use sqe_core::{
 };
 
 pub(crate) use chain::Position;
+pub(crate) use disk::private as private_file;
 pub(crate) use recover::read_intent;
 
 use self::{
@@ -203,6 +204,12 @@ impl Trail {
     #[must_use]
     pub fn catalog(&self) -> crate::AuditCatalog {
         crate::AuditCatalog::live(self.dir.clone(), Arc::clone(&self.position))
+    }
+
+    /// What follows this trail from its first record on, and never beyond what is durable. It may outlive the trail.
+    #[must_use]
+    pub fn follower(&self) -> crate::Follower {
+        crate::Follower::live(self.dir.clone(), Arc::clone(&self.position))
     }
 
     /// Records several events with one write: next to each other, in this order, all of them or none. Returns once

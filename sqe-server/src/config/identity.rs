@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// `[[identity]]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum IdentityConfig {
     /// JWT access tokens of one issuer.
@@ -49,7 +50,7 @@ pub(crate) enum IdentityConfig {
 }
 
 /// `[[identity]] kind = "oidc"`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OidcConfig {
     /// `iss`, compared exactly, and the address that its metadata is found by.
@@ -86,7 +87,7 @@ pub(crate) struct OidcConfig {
 }
 
 /// `[identity.introspection]`: the issuer is asked about opaque tokens (RFC 7662).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IntrospectionConfig {
     /// This server's id at the issuer.
@@ -101,7 +102,7 @@ pub(crate) struct IntrospectionConfig {
 }
 
 /// `[identity.client_credentials]`: user name and password are a client's id and secret (RFC 6749, 4.4).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClientCredentialsConfig {
     /// The clients that may log in so.
@@ -118,7 +119,7 @@ pub(crate) struct ClientCredentialsConfig {
 }
 
 /// Where an issuer's metadata lies.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum WellKnown {
     /// OpenID Connect Discovery 1.0.
@@ -141,7 +142,7 @@ fn roles_claim() -> String {
 }
 
 /// A family of signature algorithms.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Keys {
     /// RS256 to RS512, PS256 to PS512.

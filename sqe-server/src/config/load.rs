@@ -1,6 +1,9 @@
 //! From a file and the environment to a [`Config`].
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
@@ -15,6 +18,27 @@ pub(crate) const PREFIX: &str = "SQE__";
 /// # Errors
 /// The file cannot be read or is not TOML, a key is unknown, a value does not fit, or the profile refuses it.
 pub(crate) fn load(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    layers(path, variables).map(|layers| layers.config)
+}
+
+/// A configuration, and where its values come from.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    pub(crate) config: Config,
+    /// What the file says.
+    pub(crate) file: Table,
+    /// The variables that set a key, by the key's full name, as in `server.listen` or `identity.0.issuer`.
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+/// Like [`load`], and tells what came from where.
+///
+/// # Errors
+/// Those of [`load`].
+pub(crate) fn layers(
+    path: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Layers, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError(format!("cannot read the configuration {}: {error}", path.display())))?;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -26,11 +50,14 @@ fn parse(
     text: &str,
     variables: impl IntoIterator<Item = (String, String)>,
     folder: &Path,
-) -> Result<Config, ConfigError> {
-    let mut tree: Table = text.parse().map_err(|error: toml::de::Error| ConfigError(error.to_string()))?;
+) -> Result<Layers, ConfigError> {
+    let file: Table = text.parse().map_err(|error: toml::de::Error| ConfigError(error.to_string()))?;
+    let mut tree = file.clone();
+    let mut set = BTreeMap::new();
     for (name, value) in variables {
         if let Some(key) = name.strip_prefix(PREFIX) {
             overlay(&mut tree, key, &value).map_err(|problem| ConfigError(format!("variable {name}: {problem}")))?;
+            set.insert(key.split("__").map(str::to_lowercase).collect::<Vec<_>>().join("."), name);
         }
     }
     let mut config: Config = tree.try_into().map_err(|error: toml::de::Error| ConfigError(explain(&error)))?;
@@ -40,7 +67,7 @@ fn parse(
         }
     }
     profile::check(&config)?;
-    Ok(config)
+    Ok(Layers { config, file, variables: set })
 }
 
 /// Sets one key. Parts are separated by `__` and lower-cased; a number picks an entry of a list. The value is taken as
@@ -89,6 +116,9 @@ pub(crate) fn explain(error: &toml::de::Error) -> String {
 
 fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
     let mut paths = vec![&mut config.audit.path];
+    if let Some(otlp) = &mut config.audit.otlp {
+        paths.extend(otlp.headers_file.iter_mut().chain(&mut otlp.ca_file));
+    }
     if let Some(tls) = &mut config.tls {
         paths.extend([&mut tls.cert_file, &mut tls.key_file]);
         paths.extend(&mut tls.client_ca_file);
@@ -147,7 +177,7 @@ mod tests {
 
     fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        parse(GOOD, variables, Path::new("/etc/sqe"))
+        parse(GOOD, variables, Path::new("/etc/sqe")).map(|layers| layers.config)
     }
 
     #[test]

@@ -7,10 +7,11 @@ mod profile;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use identity::{ClientCredentialsConfig, IdentityConfig, IntrospectionConfig, Keys, OidcConfig, WellKnown};
-pub(crate) use load::{PREFIX, explain, load};
+pub(crate) use load::{Layers, PREFIX, explain, layers, load};
 pub(crate) use nearest::nearest;
 
 /// A configuration that cannot be used, and what to change.
@@ -26,31 +27,40 @@ impl std::fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// The whole file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Where the server listens, and as what.
     pub(crate) server: ServerConfig,
+    /// TLS for everybody who connects.
     pub(crate) tls: Option<TlsConfig>,
-    /// Asked in this order; the first that knows a credential's kind decides.
+    /// Who vouches for people. Asked in this order; the first that knows a credential's kind decides.
     pub(crate) identity: Vec<IdentityConfig>,
+    /// Who decides what people may do.
     pub(crate) policy: PolicyConfig,
+    /// Which tables there are, by the name that statements call a catalog by. The name `system` is the engine's own.
     pub(crate) catalogs: BTreeMap<String, CatalogConfig>,
+    /// Who hands out leases on the files of catalogs.
     #[serde(default)]
     pub(crate) credentials: CredentialsConfig,
+    /// Where plans run.
     #[serde(default)]
     pub(crate) scheduler: SchedulerConfig,
+    /// The audit trail.
     pub(crate) audit: AuditConfig,
+    /// What bounds statements. What is unset has the engine's default, save the memory.
     #[serde(default)]
     pub(crate) limits: LimitsConfig,
 }
 
 /// `[server]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServerConfig {
     /// Where Flight SQL listens.
     #[serde(default = "loopback")]
     pub(crate) listen: SocketAddr,
+    /// How much is refused that protects nobody.
     #[serde(default)]
     pub(crate) profile: Profile,
     /// The catalog of names without one. Unset: the first in the alphabet.
@@ -58,7 +68,7 @@ pub(crate) struct ServerConfig {
     /// The schema of names without one.
     #[serde(default = "default_schema")]
     pub(crate) schema: String,
-    /// How long running statements may go on once the server was told to stop.
+    /// How long running statements may go on once the server was told to stop, in seconds.
     #[serde(default = "drain_seconds")]
     pub(crate) drain_seconds: u64,
 }
@@ -76,7 +86,7 @@ fn drain_seconds() -> u64 {
 }
 
 /// How much the configuration is trusted to be meant for real people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Profile {
     /// For one developer's machine.
@@ -93,7 +103,7 @@ impl Default for Profile {
 }
 
 /// `[tls]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TlsConfig {
     /// The certificate chain, PEM.
@@ -115,7 +125,7 @@ fn reload_seconds() -> u64 {
 }
 
 /// Whether something has to be there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Demand {
     /// It may be missing.
@@ -126,7 +136,7 @@ pub(crate) enum Demand {
 }
 
 /// `[policy]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum PolicyConfig {
     /// Cedar policies of a folder.
@@ -141,7 +151,7 @@ pub(crate) enum PolicyConfig {
 }
 
 /// `[catalogs.NAME]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum CatalogConfig {
     /// Iceberg's SQL catalog on SQLite.
@@ -158,7 +168,7 @@ pub(crate) enum CatalogConfig {
 }
 
 /// `[credentials]`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum CredentialsConfig {
     /// Nobody gets any: catalogs that keep files cannot be read.
@@ -169,7 +179,7 @@ pub(crate) enum CredentialsConfig {
 }
 
 /// `[scheduler]`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum SchedulerConfig {
     /// In this process.
@@ -178,24 +188,38 @@ pub(crate) enum SchedulerConfig {
 }
 
 /// `[audit]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditConfig {
     /// The folder of the trail.
     pub(crate) path: PathBuf,
+    /// Hands the trail's records to an OpenTelemetry collector as well. Unset: to nobody.
+    pub(crate) otlp: Option<AuditOtlpConfig>,
+}
+
+/// `[audit.otlp]`: the trail's records as OpenTelemetry log records.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditOtlpConfig {
+    /// Where a receiver of OTLP over gRPC listens, such as `http://127.0.0.1:4317`. Beyond loopback it is `https`.
+    pub(crate) endpoint: url::Url,
+    /// Headers for the receiver, one `name: value` a line, such as a token.
+    pub(crate) headers_file: Option<PathBuf>,
+    /// The certificate, PEM, of the authority that an `https` receiver's comes from. Unset: the public authorities.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// `[limits]`; what is unset has the engine's default, save the memory.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsConfig {
     /// Statements that run at once, of all people.
     pub(crate) statements: Option<usize>,
     /// Statements that one person runs at once.
     pub(crate) statements_per_person: Option<usize>,
-    /// How long a statement waits for its turn before it is refused.
+    /// How long a statement waits for its turn before it is refused, in seconds.
     pub(crate) queue_seconds: Option<u64>,
-    /// The longest that one statement may take.
+    /// The longest that one statement may take, in seconds.
     pub(crate) statement_seconds: Option<u64>,
     /// How long a statement may go on after its person's credentials ended. Unset: it stops with them.
     pub(crate) expiry_grace_seconds: Option<u64>,

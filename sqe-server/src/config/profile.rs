@@ -4,6 +4,7 @@ use super::{
     CatalogConfig, Config, ConfigError, CredentialsConfig, Demand, IdentityConfig, IntrospectionConfig, OidcConfig,
     PolicyConfig, Profile, TlsConfig,
 };
+use crate::audit_command;
 
 /// # Errors
 /// The first thing that cannot work, or that the profile does not accept.
@@ -59,6 +60,10 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         return refuse(format!(
             "catalog {name} keeps files and nobody may reach them; set [credentials] kind = \"local\""
         ));
+    }
+    if let Some(otlp) = &config.audit.otlp {
+        let strict = config.server.profile == Profile::Production;
+        audit_command::check_endpoint("audit.otlp.endpoint", &otlp.endpoint, strict).map_err(ConfigError)?;
     }
     match config.server.profile {
         Profile::Dev => Ok(()),

@@ -10,7 +10,7 @@ mod keywords;
 mod name;
 mod progress;
 mod prompt;
-mod screen;
+pub(crate) mod screen;
 mod session;
 mod sink;
 mod split;

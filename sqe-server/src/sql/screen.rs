@@ -17,13 +17,13 @@ const HELD_BYTES: usize = 1 << 20;
 
 /// Columns and lines of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) columns: usize,
-    pub(super) lines: usize,
+pub(crate) struct Size {
+    pub(crate) columns: usize,
+    pub(crate) lines: usize,
 }
 
 /// The size of the terminal behind standard output. `None`: it is no terminal.
-pub(super) fn size() -> Option<Size> {
+pub(crate) fn size() -> Option<Size> {
     if !io::stdout().is_terminal() {
         return None;
     }

@@ -126,16 +126,51 @@ impl Identity {
     }
 }
 
+/// Asks each issuer for what the server needs of it, and says what is wrong with it. Nothing is said of development
+/// issuers: they are files of this machine.
+pub(crate) async fn ask(configured: &[IdentityConfig], profile: Profile) -> Vec<(String, Result<()>)> {
+    let mut answers = Vec::new();
+    for provider in configured {
+        let issuer = match provider {
+            IdentityConfig::Jwt { issuer, .. } => issuer,
+            IdentityConfig::Oidc(oidc) => &oidc.issuer,
+            IdentityConfig::Dev { .. } => continue,
+        };
+        let ready = async {
+            let identity = Identity::wire(std::slice::from_ref(provider), profile)?;
+            for verifier in &identity.verifiers {
+                problem(verifier.warm_up()).await.map_err(anyhow::Error::msg)?;
+            }
+            for introspection in &identity.introspections {
+                problem(introspection.warm_up()).await.map_err(anyhow::Error::msg)?;
+            }
+            Ok(())
+        };
+        answers.push((issuer.clone(), ready.await));
+    }
+    answers
+}
+
 async fn told(issuer: &str, ready: impl Future<Output = sqe_core::Result<()>>) {
-    let problem = match tokio::time::timeout(WARM_UP, ready).await {
-        Ok(Ok(())) => {
-            tracing::debug!(issuer, "the issuer answers");
-            return;
+    match problem(ready).await {
+        Ok(()) => tracing::debug!(issuer, "the issuer answers"),
+        Err(problem) => {
+            tracing::warn!(
+                issuer,
+                problem,
+                "an issuer of tokens does not answer; it is asked again when somebody logs in"
+            );
         }
-        Ok(Err(error)) => std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
-        Err(_) => format!("no answer within {} seconds", WARM_UP.as_secs()),
-    };
-    tracing::warn!(issuer, problem, "an issuer of tokens does not answer; it is asked again when somebody logs in");
+    }
+}
+
+/// Why an issuer is not ready, for operators.
+async fn problem(ready: impl Future<Output = sqe_core::Result<()>>) -> Result<(), String> {
+    match tokio::time::timeout(WARM_UP, ready).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)),
+        Err(_) => Err(format!("no answer within {} seconds", WARM_UP.as_secs())),
+    }
 }
 
 /// Ends the sessions that one token began, and no others of that person.

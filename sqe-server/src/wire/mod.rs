@@ -6,19 +6,22 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use datafusion::prelude::SessionConfig;
-use sqe_audit::Trail;
+use sqe_audit::{MemoryTrail, Trail};
 use sqe_catalog::{LocalVendor, SqlCatalog, SqlOptions, Stores, memory::MemoryCatalog};
 use sqe_core::{
-    Engine, Secret,
+    Engine, IdentityProvider, Secret,
     engine::{EngineBuilder, Expiry, Limits},
     policy::danger::PermitAll,
 };
 use sqe_policy::CedarPolicy;
 use tokio::task::JoinSet;
 
+pub(crate) use identity::ask;
+
 use identity::Identity;
 
 use crate::{
+    audit_command,
     config::{CatalogConfig, Config, ConfigError, CredentialsConfig, LimitsConfig, PolicyConfig, SchedulerConfig},
     memory,
     threads::OwnThreads,
@@ -65,12 +68,29 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);
     let engine = builder.catalog(SYSTEM, trail.catalog()).shared_audit(Arc::clone(&trail) as _).build()?;
-    let watches = identity.watch(&engine);
+    let mut watches = identity.watch(&engine);
+    if let Some(otlp) = &config.audit.otlp {
+        audit_command::push(otlp, &trail, &mut watches)?;
+    }
     Ok(Wired { engine, trail, policy, watches })
 }
 
+/// An engine over one of the configured catalogs and the configured policies, for whomever `identity` vouches for. It
+/// records nothing that lasts, and is for looking at an installation.
+///
+/// # Errors
+/// Something cannot be opened or does not fit together.
+pub(crate) async fn probe(config: &Config, name: &str, identity: impl IdentityProvider) -> Result<Engine> {
+    let (builder, _) = policy(Engine::builder().identity(identity), &config.policy)?;
+    let Some(configured) = config.catalogs.get(name) else {
+        return Err(ConfigError(format!("there is no [catalogs.{name}]")).into());
+    };
+    let builder = catalog(builder, name, configured, &config.credentials).await?;
+    Ok(builder.defaults(name, config.server.schema.clone()).audit(MemoryTrail::new()).build()?)
+}
+
 /// The cryptography of TLS and of tokens is chosen once a process, and tried before anybody logs in.
-fn cryptography() -> Result<()> {
+pub(crate) fn cryptography() -> Result<()> {
     // An error says that one is installed already: fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(sqe_auth::self_test()?)

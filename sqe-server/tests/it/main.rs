@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod ambient;
+mod audit_command;
 mod bench;
 mod clients;
+mod collector;
 mod command_line;
 mod configuration;
 mod demo;
+mod doctor;
 mod durability;
 mod full_disk;
 mod issuers;
