@@ -27,6 +27,7 @@ use url::{Host, Url};
 
 use crate::{
     protocol::{self, CloseSessionRequest},
+    session::ACT_AS,
     status::{from_flight, from_status},
 };
 
@@ -74,6 +75,16 @@ impl ConnectOptions {
     #[must_use]
     pub fn with_password(mut self, username: impl Into<String>, password: Secret) -> Self {
         self.credentials = Some(Credentials::Basic { username: username.into(), password });
+        self
+    }
+
+    /// Acts as somebody else, with the credentials that were set before as one's own. Without any it does nothing.
+    #[must_use]
+    pub fn acting_as(mut self, subject: impl Into<String>) -> Self {
+        self.credentials = self.credentials.map(|own| match own {
+            Credentials::ActingAs { actor, .. } => Credentials::ActingAs { actor, subject: subject.into() },
+            own => Credentials::ActingAs { actor: Box::new(own), subject: subject.into() },
+        });
         self
     }
 
@@ -141,6 +152,7 @@ fn is_loopback(host: &str) -> bool {
 pub struct Client {
     inner: FlightServiceClient<Channel>,
     authorization: Option<AsciiMetadataValue>,
+    acting_as: Option<AsciiMetadataValue>,
 }
 
 impl fmt::Debug for Client {
@@ -162,8 +174,16 @@ impl Client {
         let inner = FlightServiceClient::new(channel)
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX);
-        let mut client = Self { inner, authorization: None };
-        match &options.credentials {
+        let mut client = Self { inner, authorization: None, acting_as: None };
+        let mut own = options.credentials.as_ref();
+        if let Some(Credentials::ActingAs { actor, subject }) = own {
+            own = Some(actor);
+            client.acting_as =
+                Some(subject.parse().map_err(|_| {
+                    Error::invalid("the name of whom to act as has characters that no header can carry")
+                })?);
+        }
+        match own {
             None => {}
             Some(Credentials::Basic { username, password }) => {
                 let pair = Secret::new(format!("{username}:{}", password.expose()));
@@ -261,6 +281,9 @@ impl Client {
         let mut request = Request::new(message);
         if let Some(value) = &self.authorization {
             request.metadata_mut().insert("authorization", value.clone());
+        }
+        if let Some(value) = &self.acting_as {
+            request.metadata_mut().insert(ACT_AS, value.clone());
         }
         request
     }

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::{revoke::RevokeCommand, token::TokenCommand};
+
 /// A sovereign SQL engine.
 #[derive(Debug, Parser)]
 #[command(name = "sqe", version, propagate_version = true)]
@@ -24,6 +26,12 @@ pub(crate) enum Command {
     /// Look after the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Make, list and revoke API tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Withdraw rights before their time, in the file that a server watches
+    #[command(subcommand)]
+    Revoke(RevokeCommand),
     /// Measure
     #[command(subcommand)]
     Bench(BenchCommand),

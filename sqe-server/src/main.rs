@@ -9,9 +9,11 @@ mod demo;
 mod exit;
 mod memory;
 mod reload;
+mod revoke;
 mod serve;
 mod sql;
 mod threads;
+mod token;
 mod wire;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
+            Command::Token(command) => token::run(command),
+            Command::Revoke(command) => revoke::run(command),
             Command::Bench(BenchCommand::Tpch(arguments)) => bench::tpch(arguments).await,
         }
     });

@@ -22,7 +22,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
     if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
         tracing::warn!("plaintext beyond loopback: whoever listens on the network can read tokens and answers");
     }
-    reload::on_hangup(wired.policy)?;
+    reload::on_hangup(wired.policy, wired.changing, wired.engine.clone())?;
+    reload::watch(wired.revoked, wired.engine.clone());
     let serving = Serving::start(wired.engine, config.server.listen, config.tls.as_ref()).await.with_context(cannot)?;
     // Standard output, so that whoever starts the server can wait for this line and learn the port.
     println!("serving {}", serving.uri);

@@ -98,7 +98,7 @@ impl Revocation {
 
 impl Revoked {
     /// A certificate's fingerprint as tools print it, `AB:CD:…`, in the spelling that identities have.
-    fn normalised(self) -> Self {
+    pub(super) fn normalised(self) -> Self {
         match self {
             Self::Credential { id, issuer } => {
                 let pairs = id.split(':');

@@ -24,7 +24,7 @@ impl List {
         if revocation.forget_at.is_some_and(|at| at <= now) {
             return;
         }
-        match revocation.of.clone() {
+        match revocation.of.clone().normalised() {
             Revoked::Credential { id, issuer } => drop(self.credentials.insert((id, issuer))),
             Revoked::Session { id, issuer } => drop(self.sessions.insert((id, issuer))),
             Revoked::Principal { issuer, subject, up_to } => {
@@ -154,6 +154,13 @@ mod tests {
     #[test]
     fn a_fingerprint_may_be_spelled_as_tools_print_it() {
         let printed = ["AB"; 32].join(":");
+        let mut list = List::default();
+        let mut by_hand = Revocation::now(credential("t", None));
+        by_hand.of = credential(&printed, None);
+        list.add(&by_hand, Utc::now());
+        let mut alice = alice();
+        alice.credential.id = Some("ab".repeat(32));
+        assert!(list.covers(&alice));
         let Revoked::Credential { id, .. } = Revocation::now(credential(&printed, None)).of else { panic!() };
         assert_eq!(id, "ab".repeat(32));
         for other in ["AB:CD", "t", &format!("{printed}:AB")] {

@@ -3,7 +3,7 @@ use rstest::rstest;
 use sqe_core::{Credentials, ErrorKind};
 use tonic::metadata::MetadataMap;
 
-use super::registry::{Presented, presented};
+use super::registry::{ACT_AS, Presented, act_as, presented};
 
 fn with(headers: &[&str]) -> MetadataMap {
     let mut metadata = MetadataMap::new();
@@ -52,4 +52,24 @@ fn everything_else_is_refused_in_the_same_words(#[case] headers: &[&str]) {
     let refused = presented(&with(headers)).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Unauthenticated);
     assert_eq!(refused.message(), presented(&MetadataMap::new()).err().unwrap().message());
+}
+
+#[rstest]
+#[case::nobody(&[], Ok(None))]
+#[case::somebody(&["alice"], Ok(Some("alice")))]
+#[case::somebody_of_an_issuer(&["https://idp.example#alice b"], Ok(Some("https://idp.example#alice b")))]
+#[case::nobody_in_particular(&[""], Err(()))]
+#[case::two(&["alice", "bob"], Err(()))]
+#[case::one_twice(&["alice", "alice"], Err(()))]
+#[case::somebody_without_end(&[&*"x".repeat(1025)], Err(()))]
+fn one_person_is_named_or_none(#[case] headers: &[&str], #[case] expected: Result<Option<&str>, ()>) {
+    let mut metadata = MetadataMap::new();
+    for header in headers {
+        metadata.append(ACT_AS, header.parse().unwrap());
+    }
+    match (act_as(&metadata), expected) {
+        (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+        (Err(error), Err(())) => assert_eq!(error.kind(), ErrorKind::InvalidInput),
+        (found, _) => panic!("{found:?}"),
+    }
 }

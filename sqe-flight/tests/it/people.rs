@@ -11,7 +11,8 @@ use sqe_core::{
 };
 use std::sync::Arc;
 
-/// Knows tokens and passwords: `alice-token`, `alice` with `alice-password`, and so on. Counts how often it was asked.
+/// Knows tokens and passwords: `alice-token`, `alice` with `alice-password`, and so on. Counts how often it was asked. bob
+/// may act as alice.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct People {
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
@@ -21,6 +22,15 @@ pub(crate) struct People {
 #[async_trait]
 impl IdentityProvider for People {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
+        if let Credentials::ActingAs { actor, subject } = credentials {
+            let Some(actor) = self.authenticate(actor).await? else { return Ok(None) };
+            if (actor.principal.subject.as_str(), subject.as_str()) != ("bob", "alice") {
+                return Err(Error::denied("you may not act as this person").with_source("a reason that nobody may see"));
+            }
+            let mut identity = Identity::new(Principal::new("test", subject));
+            identity.actors = vec![actor.principal];
+            return Ok(Some(identity));
+        }
         let subject = match credentials {
             Credentials::Bearer(token) => token.expose().split_once("-token").map(|(name, _)| name.to_owned()),
             Credentials::Basic { username, password } => {

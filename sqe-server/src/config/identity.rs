@@ -1,8 +1,14 @@
 //! `[[identity]]`: who is believed about who somebody is.
 
+mod own;
+
 use std::path::PathBuf;
 
 use serde::Deserialize;
+
+pub(crate) use own::{
+    ApiTokensConfig, CertificateName, ClientCertificatesConfig, ImpersonationConfig, LoginConfig, RevocationConfig,
+};
 
 /// `[[identity]]`
 #[derive(Debug, Deserialize)]
@@ -37,6 +43,10 @@ pub(crate) enum IdentityConfig {
         /// The folder of its signing key, which is made when it is not there.
         path: PathBuf,
     },
+    /// Tokens that the operator hands out.
+    ApiTokens(ApiTokensConfig),
+    /// Certificates of TLS clients.
+    ClientCertificates(ClientCertificatesConfig),
 }
 
 fn groups_claim() -> String {

@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-pub(crate) use identity::{IdentityConfig, Keys};
+pub(crate) use identity::{
+    ApiTokensConfig, CertificateName, ClientCertificatesConfig, IdentityConfig, ImpersonationConfig, Keys, LoginConfig,
+    RevocationConfig,
+};
 pub(crate) use load::{PREFIX, load};
 
 /// A configuration that cannot be used, and what to change.
@@ -32,6 +35,10 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsConfig>,
     /// Asked in this order; the first that knows a credential's kind decides.
     pub(crate) identity: Vec<IdentityConfig>,
+    /// Acting as somebody else. Without it nobody may.
+    pub(crate) impersonation: Option<ImpersonationConfig>,
+    /// Rights that end before their time.
+    pub(crate) revocation: Option<RevocationConfig>,
     pub(crate) policy: PolicyConfig,
     pub(crate) catalogs: BTreeMap<String, CatalogConfig>,
     #[serde(default)]
@@ -177,4 +184,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) memory_bytes: Option<usize>,
     /// Threads that one statement uses.
     pub(crate) threads: Option<usize>,
+    /// How often logging in may fail.
+    #[serde(default)]
+    pub(crate) login: LoginConfig,
 }

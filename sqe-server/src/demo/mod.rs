@@ -44,7 +44,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
     data::load(&wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
-    reload::on_hangup(wired.policy)?;
+    reload::on_hangup(wired.policy, wired.changing, wired.engine.clone())?;
     let serving = Serving::start(wired.engine.clone(), arguments.listen, None).await?;
     let tokens = people::tokens(&issuer)?;
     connection::write(&folder, &serving.uri, &tokens)?;

@@ -1,16 +1,22 @@
 //! `[[identity]]` → a chain of providers.
 
+mod front;
+mod own;
+
 use anyhow::Result;
 use sqe_auth::{Chain, DevIssuer, JwksSettings, JwtVerifier, KeyFamily, KeySet};
 
 use super::text;
 use crate::config::{ConfigError, IdentityConfig, Keys, Profile};
 
-/// The providers in the order of the configuration.
+pub(crate) use front::{Changing, Identities, Watched, wire};
+pub(crate) use own::login_limits;
+
+/// The providers in the order of the configuration. Files of theirs that can change are added to `changing`.
 ///
 /// # Errors
 /// One cannot be built, or the profile does not accept it.
-pub(super) fn wire(configured: &[IdentityConfig], profile: Profile) -> Result<Chain> {
+fn chain(configured: &[IdentityConfig], profile: Profile, changing: &mut Vec<Changing>) -> Result<Chain> {
     let mut chain = Chain::default();
     for provider in configured {
         let verifier = match provider {
@@ -40,6 +46,14 @@ pub(super) fn wire(configured: &[IdentityConfig], profile: Profile) -> Result<Ch
                     (None, Some(path)) => builder.key_set(KeySet::from_jwks(&text(path)?)?),
                     (None, None) => builder,
                 }
+            }
+            IdentityConfig::ApiTokens(configured) => {
+                chain = chain.then(own::api_tokens(configured, changing)?);
+                continue;
+            }
+            IdentityConfig::ClientCertificates(configured) => {
+                chain = chain.then(own::client_certificates(configured, changing)?);
+                continue;
             }
         };
         // Database drivers that know only a user name and a password send a token as the latter.

@@ -1,6 +1,6 @@
 //! From configuration to objects: one line for each way to do a thing.
 
-mod identity;
+pub(crate) mod identity;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -14,6 +14,8 @@ use sqe_core::{
     policy::danger::PermitAll,
 };
 use sqe_policy::CedarPolicy;
+
+use identity::{Changing, Identities, Watched};
 
 use crate::{
     config::{CatalogConfig, Config, ConfigError, CredentialsConfig, LimitsConfig, PolicyConfig, SchedulerConfig},
@@ -31,6 +33,10 @@ pub(crate) struct Wired {
     pub(crate) trail: Arc<Trail>,
     /// The policies, if they are of a kind that can be read again while the engine runs.
     pub(crate) policy: Option<Arc<CedarPolicy>>,
+    /// Files about identities that can be read again while the engine runs.
+    pub(crate) changing: Vec<Changing>,
+    /// Withdrawn rights, if there is a file of them.
+    pub(crate) revoked: Option<Watched>,
 }
 
 /// Builds what the configuration says.
@@ -40,8 +46,8 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
-    let mut builder =
-        Engine::builder().identity(identity::wire(&config.identity, config.server.profile)?).limits(limits.clone());
+    let Identities { provider, changing, revoked } = identity::wire(config)?;
+    let mut builder = Engine::builder().identity(provider).limits(limits.clone());
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -60,7 +66,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);
     let engine = builder.catalog(SYSTEM, trail.catalog()).shared_audit(Arc::clone(&trail) as _).build()?;
-    Ok(Wired { engine, trail, policy })
+    Ok(Wired { engine, trail, policy, changing, revoked })
 }
 
 /// The cryptography of TLS and of tokens is chosen once a process, and tried before anybody logs in.
@@ -115,8 +121,16 @@ async fn catalog(
 
 fn limits(configured: &LimitsConfig) -> Limits {
     let mut limits = Limits::default();
-    let LimitsConfig { statements, statements_per_person, queue_seconds, statement_seconds, memory_bytes, threads: _ } =
-        configured;
+    let LimitsConfig {
+        statements,
+        statements_per_person,
+        queue_seconds,
+        statement_seconds,
+        memory_bytes,
+        threads: _,
+        login,
+    } = configured;
+    limits.login = identity::login_limits(login);
     limits.concurrent = statements.unwrap_or(limits.concurrent);
     limits.concurrent_per_person = statements_per_person.unwrap_or(limits.concurrent_per_person);
     limits.queue = queue_seconds.map_or(limits.queue, Duration::from_secs);

@@ -138,7 +138,9 @@ fn passwords_are_charged_to_their_user_names_and_one_address_does_not_lock_a_nam
     assert!(world.may(&password("bob", "right"), B));
     assert!(world.may(&token("alice's token"), B), "a token is no guess at a password");
     world.succeeds(&password("carol", "right"), B);
-    (200..300).for_each(|number| world.fails(&password("carol", &format!("{number}")), &format!("203.0.113.{}", number - 100)));
+    (200..300).for_each(|number| {
+        world.fails(&password("carol", &format!("{number}")), &format!("203.0.113.{}", number - 100))
+    });
     assert!(world.may(&password("carol", "right"), B), "she was here before");
 }
 
@@ -242,7 +244,8 @@ fn what_is_remembered_is_bounded_and_the_last_is_not_forgotten() {
         world.fails(&token(&format!("{number}")), &address);
     }
     let state = world.logins.state.lock();
-    for length in [state.addresses.young.len() + state.addresses.old.len(), state.failed.young.len() + state.failed.old.len()]
+    for length in
+        [state.addresses.young.len() + state.addresses.old.len(), state.failed.young.len() + state.failed.old.len()]
     {
         assert!((50..=100).contains(&length), "{length}");
     }
