@@ -20,11 +20,16 @@ async fn server() -> Server {
     server_of(Settings::default(), limits).await
 }
 
-/// A client of another address that shows a token.
-async fn from(server: &Server, address: &str, token: &str) -> Raw {
+/// A client of another address, showing nothing yet.
+async fn nobody(server: &Server, address: &str) -> Raw {
     let endpoint = Channel::from_shared(format!("http://{}", server.address)).unwrap();
     let channel = endpoint.local_address(Some(address.parse().unwrap())).connect().await.unwrap();
-    let mut client = FlightSqlServiceClient::new(channel);
+    FlightSqlServiceClient::new(channel)
+}
+
+/// A client of another address that shows a token.
+async fn from(server: &Server, address: &str, token: &str) -> Raw {
+    let mut client = nobody(server, address).await;
     client.set_token(token.to_owned());
     client
 }
@@ -82,10 +87,10 @@ async fn a_program_with_an_old_token_locks_out_itself_and_not_its_neighbours() {
 async fn guessing_a_password_from_one_address_locks_out_nobody_elsewhere() {
     let server = server().await;
     for number in 0..40 {
-        let mut guess = from(&server, "127.0.0.2", "").await;
+        let mut guess = nobody(&server, "127.0.0.2").await;
         let refused = guess.handshake("alice", &format!("guess {number}")).await.unwrap_err();
         assert_eq!(refused.to_string().contains("too many"), number >= 10, "{refused}");
     }
-    let mut alice = from(&server, "127.0.0.3", "").await;
+    let mut alice = nobody(&server, "127.0.0.3").await;
     alice.handshake("alice", "alice-password").await.unwrap();
 }
