@@ -54,8 +54,10 @@ mod tests {
 
     use super::*;
 
+    type Target = fn(&[u8]);
+
     /// Every target and the folder of its corpus.
-    const TARGETS: &[(&str, fn(&[u8]))] = &[
+    const TARGETS: &[(&str, Target)] = &[
         ("token", token),
         ("signed_token", signed_token),
         ("key_set", key_set),

@@ -5,6 +5,7 @@
 mod bind;
 pub mod client;
 mod edge;
+mod incoming;
 mod metadata;
 pub mod protocol;
 mod server;
@@ -12,7 +13,11 @@ mod service;
 mod session;
 mod settings;
 mod status;
+pub mod tls;
 mod token;
+mod whole;
 
-pub use server::{FlightSqlServer, incoming};
+pub use incoming::{Connection, ConnectionLimits, Incoming, Peer, incoming};
+pub use server::{FlightSqlServer, transport};
 pub use settings::Settings;
+pub use whole::FlightSqlService;

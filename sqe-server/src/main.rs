@@ -1,19 +1,23 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod api_token;
 mod audit;
 mod bench;
+mod certificates;
 mod cli;
 mod config;
 mod demo;
 mod exit;
+mod login;
 mod memory;
+mod profile;
 mod reload;
 mod revoke;
 mod serve;
 mod sql;
+mod surroundings;
 mod threads;
-mod token;
 mod wire;
 
 use std::process::ExitCode;
@@ -39,10 +43,17 @@ fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Explain(arguments) => sql::explain(arguments).await,
+            Command::Login(arguments) => login::login(arguments).await,
+            Command::Logout(arguments) => login::logout(arguments).await,
+            Command::Whoami(arguments) => login::whoami(arguments).await,
+            Command::Token(arguments) => login::token(arguments).await,
             Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
-            Command::Token(command) => token::run(command),
+            Command::ApiToken(command) => api_token::run(command),
             Command::Revoke(command) => revoke::run(command),
-            Command::Bench(BenchCommand::Tpch(arguments)) => bench::tpch(arguments).await,
+            Command::Bench(BenchCommand::Tpch(arguments)) => bench::run(&bench::TPCH, arguments).await,
+            Command::Bench(BenchCommand::Tpcds(arguments)) => bench::run(&bench::TPCDS, arguments).await,
+            Command::Bench(BenchCommand::Load(arguments)) => bench::load(arguments).await,
         }
     });
     // A thread that still reads from a slow disk must not keep the process.

@@ -8,7 +8,7 @@ use sqe_core::Engine;
 use sqe_policy::CedarPolicy;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
     time::MissedTickBehavior,
 };
 
@@ -21,12 +21,17 @@ use crate::wire::identity::{Changing, Watched};
 ///
 /// # Errors
 /// The system takes no handler.
-pub(crate) fn on_hangup(policy: Option<Arc<CedarPolicy>>, changing: Vec<Changing>, engine: Engine) -> Result<()> {
+pub(crate) fn on_hangup(
+    watches: &mut JoinSet<()>,
+    policy: Option<Arc<CedarPolicy>>,
+    changing: Vec<Changing>,
+    engine: Engine,
+) -> Result<()> {
     let mut hangups = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     if let Some(policy) = &policy {
         tracing::info!(snapshot = policy.snapshot(), "the policies are in force");
     }
-    tokio::spawn(async move {
+    watches.spawn(async move {
         while hangups.recv().await.is_some() {
             match &policy {
                 Some(policy) => again(policy).await,
@@ -56,35 +61,32 @@ pub(crate) fn on_hangup(policy: Option<Arc<CedarPolicy>>, changing: Vec<Changing
     Ok(())
 }
 
-/// From now on looks at the file of withdrawn rights every so often, and ends the sessions of those whom it covers.
-pub(crate) fn watch(revoked: Option<Watched>, engine: Engine) {
-    let Some(Watched { revocations, every }) = revoked else { return };
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A file that stays broken is told of once.
-        let mut told: Option<String> = None;
-        loop {
-            ticks.tick().await;
-            let revocations = Arc::clone(&revocations);
-            match spawn_blocking(move || revocations.reload_if_changed()).await {
-                Ok(Ok(None)) => told = None,
-                Ok(Ok(Some(withdrawn))) => {
-                    let ended = end(&engine, &withdrawn);
-                    tracing::info!(ended, "the revocation file was read again and is in force");
-                    told = None;
-                }
-                Ok(Err(error)) => {
-                    let said = error.to_string();
-                    if told.as_ref() != Some(&said) {
-                        tracing::error!("the revocations that were read before stay in force: {said}");
-                        told = Some(said);
-                    }
-                }
-                Err(error) => tracing::error!(%error, "the revocation file was not read"),
+/// Looks at the file of withdrawn rights every so often, and ends the sessions of those whom it covers. Never returns.
+pub(crate) async fn watch(Watched { revocations, every }: Watched, engine: Engine) {
+    let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A file that stays broken is told of once.
+    let mut told: Option<String> = None;
+    loop {
+        ticks.tick().await;
+        let revocations = Arc::clone(&revocations);
+        match spawn_blocking(move || revocations.reload_if_changed()).await {
+            Ok(Ok(None)) => told = None,
+            Ok(Ok(Some(withdrawn))) => {
+                let ended = end(&engine, &withdrawn);
+                tracing::info!(ended, "the revocation file was read again and is in force");
+                told = None;
             }
+            Ok(Err(error)) => {
+                let said = error.to_string();
+                if told.as_ref() != Some(&said) {
+                    tracing::error!("the revocations that were read before stay in force: {said}");
+                    told = Some(said);
+                }
+            }
+            Err(error) => tracing::error!(%error, "the revocation file was not read"),
         }
-    });
+    }
 }
 
 fn end(engine: &Engine, withdrawn: &Withdrawn) -> usize {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use sqe_auth::{Revocation, RevocationFile, Revoked};
 
-use crate::token::usage;
+use crate::api_token::usage;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RevokeCommand {

@@ -1,16 +1,16 @@
 //! `sqe serve`, and what `sqe demo` shares with it: listening, and stopping without cutting anybody off.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use sqe_core::Engine;
-use sqe_flight::{FlightSqlServer, Settings};
+use sqe_flight::{ConnectionLimits, FlightSqlServer, Incoming, Settings};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
-use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::{
+    certificates,
     cli::ServeArguments,
-    config::{self, ConfigError, TlsConfig},
+    config::{self, ConfigError, LimitsConfig, TlsConfig},
     reload, wire,
 };
 
@@ -18,18 +18,21 @@ use crate::{
 pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
     let config = config::load(&arguments.config, variables())?;
     let cannot = || ConfigError("the server cannot start with this configuration".to_owned());
-    let wired = wire::wire(&config).await.with_context(cannot)?;
+    let mut wired = wire::wire(&config).await.with_context(cannot)?;
     if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
         tracing::warn!("plaintext beyond loopback: whoever listens on the network can read tokens and answers");
     }
-    reload::on_hangup(wired.policy, wired.changing, wired.engine.clone())?;
-    reload::watch(wired.revoked, wired.engine.clone());
-    let serving = Serving::start(wired.engine, config.server.listen, config.tls.as_ref()).await.with_context(cannot)?;
+    reload::on_hangup(&mut wired.watches, wired.policy, wired.changing, wired.engine.clone())?;
+    let starting = Serving::start(wired.engine, config.server.listen, config.tls.as_ref(), &config.limits);
+    let serving = starting.await.with_context(cannot)?;
     // Standard output, so that whoever starts the server can wait for this line and learn the port.
     println!("serving {}", serving.uri);
     told_to_stop().await?;
     tracing::info!("stopping: no new connections, {} seconds for running statements", config.server.drain_seconds);
-    serving.stop(Duration::from_secs(config.server.drain_seconds)).await
+    let stopped = serving.stop(Duration::from_secs(config.server.drain_seconds)).await;
+    // They hold the engine, and so the trail.
+    wired.watches.shutdown().await;
+    stopped
     // Dropping the trail writes what waits in it.
 }
 
@@ -63,21 +66,31 @@ impl Serving {
     ///
     /// # Errors
     /// The address is taken or not this machine's, or the certificate or its key cannot be used.
-    pub(crate) async fn start(engine: Engine, address: SocketAddr, tls: Option<&TlsConfig>) -> Result<Self> {
-        let server = FlightSqlServer::new(engine, Settings::default())?;
-        let router = match tls {
-            None => server.clone().router(),
-            Some(tls) => secure(tls)?.add_service(server.clone().into_service()),
-        };
+    pub(crate) async fn start(
+        engine: Engine,
+        address: SocketAddr,
+        tls: Option<&TlsConfig>,
+        limits: &LimitsConfig,
+    ) -> Result<Self> {
+        let mut settings = Settings::default();
+        settings.max_message_bytes = limits.message_bytes.unwrap_or(settings.max_message_bytes);
+        let mut connections = ConnectionLimits::default();
+        connections.max_connections = limits.connections.unwrap_or(connections.max_connections);
+        let server = FlightSqlServer::new(engine, settings)?;
         let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
         let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
         let uri = format!("{scheme}://{}", listener.local_addr()?);
+        let mut incoming = Incoming::new(listener, &connections);
+        if let Some(tls) = tls {
+            incoming = incoming.with_tls(certificates::follow(tls)?);
+        }
+        let router = server.clone().router();
         let (stop, stopped) = oneshot::channel();
         let until = async move {
             // An error says that the other end was dropped: that is a stop, too.
             let _ = stopped.await;
         };
-        let task = tokio::spawn(router.serve_with_incoming_shutdown(sqe_flight::incoming(listener), until));
+        let task = tokio::spawn(router.serve_with_incoming_shutdown(incoming, until));
         Ok(Self { uri, server, stop, task })
     }
 
@@ -104,14 +117,4 @@ impl Serving {
             }
         }
     }
-}
-
-fn secure(tls: &TlsConfig) -> Result<Server> {
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let identity = Identity::from_pem(read(&tls.cert_file)?, read(&tls.key_file)?);
-    let server = Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)));
-    server.tls_config(ServerTlsConfig::new().identity(identity)).context("the certificate and its key cannot be used")
 }

@@ -9,8 +9,8 @@ use std::{
 
 use sqe_core::{Credentials, Identity, IdentityProvider as _, Result, Secret};
 
-use super::{JwtVerifier, claims, header, logout, now};
-use crate::{KeyFamily, KeySet, TokenType};
+use super::{JwtVerifier, header, logout};
+use crate::{KeyFamily, KeySet, TokenType, claims};
 
 /// A text as a bearer token. Nothing that was not signed is accepted.
 pub(crate) fn token(text: &str) {
@@ -28,7 +28,7 @@ pub(crate) fn signed(text: &str) {
     let Some((header, claims)) = text.split_once('\n') else { return };
     let (Ok(header), Ok(claims)) = (serde_json::from_str(header), serde_json::from_str(claims)) else { return };
     let _ = header::check(&header, &claims, &verifier.rules);
-    if let Ok(registered) = claims::check(&claims, &verifier.rules, now()) {
+    if let Ok(registered) = claims::check(&claims, &verifier.rules.claims, chrono::Utc::now()) {
         let _ = verifier.mapping.identity(&claims, registered);
     }
     logout::fuzz(&header, &claims, &verifier.rules);

@@ -9,11 +9,11 @@ use sqe_core::{Error, Principal, Result, Secret};
 use thiserror::Error as ThisError;
 
 use super::{
-    JwtVerifier, Rules, claims,
+    JwtVerifier, Rules,
     token::{Parts, Token},
 };
 use crate::{
-    Revocation, Revoked,
+    Revocation, Revoked, claims,
     rejection::{NOT_ACCEPTED, Rejection, Shown},
 };
 
@@ -118,7 +118,7 @@ impl LogoutVerifier {
             return Err(Refused::Token(Rejection::TooLong(rules.max_bytes)).into());
         }
         let token = parts.decode().ok_or(Refused::NotAToken)?;
-        if !token.names_issuer(&rules.issuer) {
+        if !token.names_issuer(&rules.claims.issuer) {
             return Err(Refused::Issuer.into());
         }
         let Token { header, claims } = token.without_duplicates().map_err(Refused::Token)?;
@@ -198,19 +198,19 @@ fn check_header(header: &Value) -> Result<(Option<&str>, &str), Refused> {
 
 fn check_claims(claims: &Value, rules: &Rules, clients: &[String], now: DateTime<Utc>) -> Result<Said, Refused> {
     let issuer = claims::name(claims, "iss")?;
-    if issuer != rules.issuer {
+    if issuer != rules.claims.issuer {
         return Err(Refused::Issuer);
     }
     claims::check_audience(claims, clients)?;
-    let ends = claims::time(claims, "exp", f64::floor)?.ok_or(Rejection::Missing("exp"))? + rules.leeway;
+    let ends = claims::time(claims, "exp", f64::floor)?.ok_or(Rejection::Missing("exp"))? + rules.claims.leeway;
     if now >= ends {
         return Err(Rejection::Expired.into());
     }
-    if ends - now > MAX_LIFETIME + rules.leeway {
+    if ends - now > MAX_LIFETIME + rules.claims.leeway {
         return Err(Refused::Lifetime);
     }
     let at = claims::time(claims, "iat", f64::ceil)?.ok_or(Rejection::Missing("iat"))?;
-    if now + rules.leeway < at {
+    if now + rules.claims.leeway < at {
         return Err(Rejection::IssuedInFuture.into());
     }
     if claims.get("nonce").is_some() {

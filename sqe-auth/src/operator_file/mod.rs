@@ -15,7 +15,7 @@ use sqe_core::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protection {
     /// Nobody else reads or writes it: it holds what helps to guess a secret.
-    #[cfg_attr(not(feature = "api-tokens"), expect(dead_code, reason = "for files of tokens"))]
+    #[cfg_attr(not(any(feature = "api-tokens", test)), expect(dead_code, reason = "for files of tokens"))]
     Private,
     /// Nobody else writes it: who can is whoever they like.
     NotWritable,

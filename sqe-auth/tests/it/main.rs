@@ -12,15 +12,31 @@ mod chain;
 mod client_certificates;
 #[cfg(feature = "dev-issuer")]
 mod dev;
+#[cfg(feature = "oauth")]
+mod discovery;
+#[cfg(feature = "oauth")]
+mod exchange;
+#[cfg(feature = "oauth")]
+mod fake;
 mod forge;
+#[cfg(feature = "oauth")]
+mod idp;
 mod impersonation;
+#[cfg(feature = "oauth")]
+mod introspection;
 #[cfg(feature = "jwks")]
 mod jwks;
 mod kit;
 mod logout;
+#[cfg(feature = "oauth")]
+mod machines;
 mod proofs;
 mod provider;
 mod revocation;
+#[cfg(feature = "oauth")]
+mod rotation;
+#[cfg(feature = "jwks")]
+mod tls;
 mod tokens;
 #[cfg(all(feature = "api-tokens", feature = "client-certificates"))]
 mod uniform;

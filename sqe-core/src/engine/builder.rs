@@ -21,7 +21,7 @@ use datafusion::{
 use super::{
     Engine, Inner,
     admission::Admission,
-    bounded,
+    bounded, json,
     login::{LoginLimits, Logins},
     session::OpenSessions,
 };
@@ -274,6 +274,7 @@ impl EngineBuilder {
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .with_table_factories(Default::default());
         let mut template = scheduler.configure(builder)?.build();
+        json::register(&mut template)?;
         bounded::bound(&mut template)?;
         for function in self.functions {
             template.register_udf(function)?;

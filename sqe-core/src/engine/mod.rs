@@ -15,26 +15,32 @@
 //! What a person may ask for at all is bounded first: `ignored` refuses what the planner would leave out, `shape` what is
 //! larger than it looks, and `bounded` functions whose answers explode. `metered` counts what operators hold by themselves.
 //!
-//! `write` and `explain` are the ways of statements that do not simply return rows; `listing` answers what a
-//! person may see at all.
+//! `write`, `ingest` and `explain` are the ways of what does not simply return rows; `prepared` and `settings` are what a
+//! session keeps for its next statements; `listing` answers what a person may see at all.
 
 mod admission;
 mod bind;
 mod bounded;
 mod builder;
+mod constants;
 mod decide;
 mod error;
 mod explain;
 mod held;
 mod ignored;
 mod information_schema;
+mod ingest;
+mod json;
 mod listing;
 mod login;
 mod metered;
 mod plan;
+mod prepared;
+mod progress;
 mod resolve;
 mod run;
 mod session;
+mod settings;
 mod shape;
 mod statement;
 mod trail;
@@ -50,12 +56,13 @@ use std::{
 use datafusion::execution::SessionState;
 
 pub use builder::{EngineBuilder, Expiry, Limits};
+pub use ingest::{Ingest, IngestMode};
 pub use listing::{ListingRequest, VisibleTable};
 pub use login::{FailureRate, LoginLimits};
 pub use plan::{Planned, Statement, StatementKind, StatementShape};
+pub use progress::Progress;
 pub use run::QueryStream;
 pub use session::{Session, SessionOptions};
-pub use write::Ingest;
 
 use crate::{
     Credentials, Identity, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, govern::GovernedCodec,

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::{common::tree_node::TreeNodeRecursion, logical_expr::LogicalPlan};
+use datafusion::{
+    common::tree_node::TreeNodeRecursion, logical_expr::LogicalPlan, sql::sqlparser::ast::DataType as AstType,
+};
 
-use super::{Session, statement::without_literals};
+use super::{
+    Session,
+    prepared::Prepared,
+    statement::{shortened, without_literals},
+};
 use crate::{
     Action, Decision, Error, FieldId, QueryId, Result, TableId, TableName,
     audit::{AuditEvent, ColumnUse, EventKind, Outcome, QueryEffect, QueryFacts, TableAccess, Verdict},
@@ -18,6 +24,8 @@ pub(super) struct Case {
     pub(super) query: QueryId,
     facts: QueryFacts,
     pub(super) tables: Vec<TableAccess>,
+    /// The types of the statement's parameters, if they were declared.
+    pub(super) types: Vec<AstType>,
 }
 
 impl Case {
@@ -25,7 +33,13 @@ impl Case {
         let query = QueryId::random();
         let statement = without_literals(sql, session.engine().limits.statement_bytes);
         let facts = QueryFacts::new(query, session.identity(), session.client().clone(), statement);
-        Self { session: session.clone(), query, facts, tables: Vec::new() }
+        Self { session: session.clone(), query, facts, tables: Vec::new(), types: Vec::new() }
+    }
+
+    /// Notes the prepared statement that this one runs.
+    pub(super) fn note_prepared(&mut self, prepared: &Prepared) {
+        let inner = without_literals(&prepared.sql, self.session.engine().limits.statement_bytes);
+        self.facts.statement = shortened(format!("{} AS {inner}", self.facts.statement));
     }
 
     async fn record(&self, kind: EventKind) -> Result<()> {

@@ -9,6 +9,7 @@
 )]
 
 mod endings;
+mod explanations;
 mod governance;
 #[cfg(feature = "conformance")]
 mod kits;
@@ -19,7 +20,9 @@ mod memory;
 mod paths;
 mod people;
 mod planners;
+mod prepared;
 mod properties;
+mod settings;
 mod side_channels;
 mod statements;
 mod writes;

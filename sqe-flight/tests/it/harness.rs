@@ -14,7 +14,7 @@ use sqe_core::{
     engine::Limits,
 };
 use sqe_flight::{
-    FlightSqlServer, Settings,
+    FlightSqlServer, Incoming, Settings,
     client::{Client, ConnectOptions},
 };
 use tokio::net::TcpListener;
@@ -38,6 +38,17 @@ impl Trail {
     /// How many statements began to run.
     pub(crate) fn intents(&self) -> usize {
         self.0.lock().iter().filter(|event| matches!(event.kind, EventKind::Intent)).count()
+    }
+
+    /// How many statements ended that had begun.
+    pub(crate) fn ends(&self) -> usize {
+        self.0.lock().iter().filter(|event| matches!(event.kind, EventKind::Effect(_))).count()
+    }
+
+    /// How many of those did what they were to do.
+    pub(crate) fn completed(&self) -> usize {
+        let completed = |event: &&AuditEvent| matches!(&event.kind, EventKind::Effect(effect) if effect.outcome == sqe_core::audit::Outcome::Completed);
+        self.0.lock().iter().filter(completed).count()
     }
 
     /// How many statements were refused.
@@ -73,10 +84,20 @@ pub(crate) async fn server() -> Server {
 }
 
 pub(crate) async fn server_with(settings: Settings) -> Server {
-    server_of(settings, Limits::default()).await
+    server_of(settings, Limits::default(), sqe_flight::incoming).await
 }
 
-pub(crate) async fn server_of(settings: Settings, limits: Limits) -> Server {
+/// A server whose connections come as `connections` says.
+pub(crate) async fn server_on(settings: Settings, connections: impl FnOnce(TcpListener) -> Incoming) -> Server {
+    server_of(settings, Limits::default(), connections).await
+}
+
+/// The same with limits of the engine.
+pub(crate) async fn server_of(
+    settings: Settings,
+    limits: Limits,
+    connections: impl FnOnce(TcpListener) -> Incoming,
+) -> Server {
     let (lake, people, trail) = (Lake::sample(), People::default(), Trail::default());
     let rules = Rules::default();
     let engine = Engine::builder()
@@ -91,7 +112,7 @@ pub(crate) async fn server_of(settings: Settings, limits: Limits) -> Server {
     let flight = FlightSqlServer::new(engine.clone(), settings).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(flight.clone().router().serve_with_incoming(sqe_flight::incoming(listener)));
+    tokio::spawn(flight.clone().router().serve_with_incoming(connections(listener)));
     Server { address, lake, people, rules, trail, flight, engine }
 }
 

@@ -17,7 +17,7 @@ async fn server() -> Server {
     limits.login.per_address = Some(rate);
     limits.login.per_credential = Some(rate);
     limits.login.per_name = Some(FailureRate { at_once: 50, ..rate });
-    server_of(Settings::default(), limits).await
+    server_of(Settings::default(), limits, sqe_flight::incoming).await
 }
 
 /// A client of another address, showing nothing yet.

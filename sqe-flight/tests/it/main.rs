@@ -3,13 +3,20 @@
 
 mod acting;
 mod adbc;
+mod certificates;
+mod client;
+mod drivers;
 mod harness;
+mod ingest;
 mod lake;
 mod limits;
 mod login;
 mod login_limits;
 mod metadata;
 mod people;
+mod poll;
 mod prepared;
 mod query;
+mod resilience;
 mod session;
+mod tls;

@@ -10,12 +10,13 @@ use sqe_audit::Trail;
 use sqe_catalog::{LocalVendor, SqlCatalog, SqlOptions, Stores, memory::MemoryCatalog};
 use sqe_core::{
     Engine, Secret,
-    engine::{EngineBuilder, Limits},
+    engine::{EngineBuilder, Expiry, Limits},
     policy::danger::PermitAll,
 };
 use sqe_policy::CedarPolicy;
+use tokio::task::JoinSet;
 
-use identity::{Changing, Identities, Watched};
+use identity::{Changing, Identity};
 
 use crate::{
     config::{CatalogConfig, Config, ConfigError, CredentialsConfig, LimitsConfig, PolicyConfig, SchedulerConfig},
@@ -35,8 +36,8 @@ pub(crate) struct Wired {
     pub(crate) policy: Option<Arc<CedarPolicy>>,
     /// Files about identities that can be read again while the engine runs.
     pub(crate) changing: Vec<Changing>,
-    /// Withdrawn rights, if there is a file of them.
-    pub(crate) revoked: Option<Watched>,
+    /// What goes on beside the engine and holds it; shut it down before the trail is dropped.
+    pub(crate) watches: JoinSet<()>,
 }
 
 /// Builds what the configuration says.
@@ -46,8 +47,8 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
-    let Identities { provider, changing, revoked } = identity::wire(config)?;
-    let mut builder = Engine::builder().identity(provider).limits(limits.clone());
+    let mut identity = Identity::wire(&config.identity, config.server.profile)?;
+    let mut builder = Engine::builder().identity(identity.provider(config)?).limits(limits.clone());
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -66,7 +67,9 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);
     let engine = builder.catalog(SYSTEM, trail.catalog()).shared_audit(Arc::clone(&trail) as _).build()?;
-    Ok(Wired { engine, trail, policy, changing, revoked })
+    let changing = identity.changing();
+    let watches = identity.watch(&engine);
+    Ok(Wired { engine, trail, policy, changing, watches })
 }
 
 /// The cryptography of TLS and of tokens is chosen once a process, and tried before anybody logs in.
@@ -121,20 +124,23 @@ async fn catalog(
 
 fn limits(configured: &LimitsConfig) -> Limits {
     let mut limits = Limits::default();
+    // The others are not the engine's.
     let LimitsConfig {
         statements,
         statements_per_person,
         queue_seconds,
         statement_seconds,
+        expiry_grace_seconds,
         memory_bytes,
-        threads: _,
         login,
+        ..
     } = configured;
     limits.login = identity::login_limits(login);
     limits.concurrent = statements.unwrap_or(limits.concurrent);
     limits.concurrent_per_person = statements_per_person.unwrap_or(limits.concurrent_per_person);
     limits.queue = queue_seconds.map_or(limits.queue, Duration::from_secs);
     limits.deadline = statement_seconds.map_or(limits.deadline, Duration::from_secs);
+    limits.expiry = expiry_grace_seconds.map_or(Expiry::Stop, |seconds| Expiry::Finish(Duration::from_secs(seconds)));
     limits.memory = memory_bytes.or_else(memory::share);
     match limits.memory {
         Some(bytes) => tracing::info!(bytes, "memory that all statements share"),

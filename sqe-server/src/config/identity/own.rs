@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApiTokensConfig {
-    /// The file that `sqe token` writes.
+    /// The file that `sqe api-token` writes.
     pub(crate) path: PathBuf,
     /// The longest that a token may live. A file with longer ones is refused.
     #[serde(default = "max_days")]

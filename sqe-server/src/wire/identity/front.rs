@@ -3,19 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use sqe_auth::{Impersonation, NotRevoked, Revocations, Withdrawn};
+use sqe_auth::{Impersonation, Revocations, Withdrawn};
 use sqe_core::IdentityProvider;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::config::{Config, ConfigError};
-
-/// Who is believed about who somebody is.
-#[derive(Debug)]
-pub(crate) struct Identities {
-    pub(crate) provider: Arc<dyn IdentityProvider>,
-    pub(crate) changing: Vec<Changing>,
-    pub(crate) revoked: Option<Watched>,
-}
+use crate::config::{ConfigError, ImpersonationConfig, RevocationConfig};
 
 /// Withdrawn rights, and how often their file is looked at.
 #[derive(Debug, Clone)]
@@ -24,7 +16,24 @@ pub(crate) struct Watched {
     pub(crate) every: Duration,
 }
 
+impl Watched {
+    /// # Errors
+    /// The file cannot be used, or is not there: one that is gone is not one that is empty, for who was kept out would be in
+    /// again.
+    pub(super) fn open(configured: &RevocationConfig, changing: &mut Vec<Changing>) -> Result<Self> {
+        if configured.poll_seconds == 0 {
+            return Err(ConfigError("revocation.poll_seconds is 0; the least is 1".to_owned()).into());
+        }
+        let revocations = Revocations::open(&configured.file);
+        let revocations =
+            Arc::new(revocations.context("revocations cannot be read; `sqe revoke init` makes the file")?);
+        changing.push(Changing::new("revocations", &revocations, Revocations::reload));
+        Ok(Self { revocations, every: Duration::from_secs(configured.poll_seconds) })
+    }
+}
+
 /// Files that can be read again while the server runs.
+#[derive(Clone)]
 pub(crate) struct Changing {
     /// What they hold, for the log.
     pub(crate) what: &'static str,
@@ -54,33 +63,16 @@ impl fmt::Debug for Changing {
     }
 }
 
-/// The chain of providers; in front of it acting as others; and in front of all that revocation, so that also those are
-/// found who act for somebody.
+/// Acting as others, by the operator's rules.
 ///
 /// # Errors
-/// One of them cannot be built, or the profile does not accept it.
-pub(crate) fn wire(config: &Config) -> Result<Identities> {
-    let mut changing = Vec::new();
-    let chain = super::chain(&config.identity, config.server.profile, &mut changing)?;
-    let mut provider: Arc<dyn IdentityProvider> = Arc::new(chain);
-    if let Some(configured) = &config.impersonation {
-        let acting = Impersonation::open(provider, &configured.people_file, &configured.rules_file)?;
-        let acting = Arc::new(acting);
-        changing.push(Changing::new("who may act as whom", &acting, Impersonation::reload));
-        provider = acting;
-    }
-    let mut revoked = None;
-    if let Some(configured) = &config.revocation {
-        if configured.poll_seconds == 0 {
-            return Err(ConfigError("revocation.poll_seconds is 0; the least is 1".to_owned()).into());
-        }
-        // A file that is gone is not one that is empty: who was kept out would be in again.
-        let revocations = Revocations::open(&configured.file);
-        let revocations =
-            Arc::new(revocations.context("revocations cannot be read; `sqe revoke init` makes the file")?);
-        changing.push(Changing::new("revocations", &revocations, Revocations::reload));
-        provider = Arc::new(NotRevoked::new(provider, Arc::clone(&revocations)));
-        revoked = Some(Watched { revocations, every: Duration::from_secs(configured.poll_seconds) });
-    }
-    Ok(Identities { provider, changing, revoked })
+/// A file cannot be used.
+pub(super) fn impersonation(
+    own: Arc<dyn IdentityProvider>,
+    configured: &ImpersonationConfig,
+    changing: &mut Vec<Changing>,
+) -> Result<Arc<dyn IdentityProvider>> {
+    let acting = Arc::new(Impersonation::open(own, &configured.people_file, &configured.rules_file)?);
+    changing.push(Changing::new("who may act as whom", &acting, Impersonation::reload));
+    Ok(acting)
 }
