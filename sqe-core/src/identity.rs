@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Deref,
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -258,4 +259,13 @@ pub trait IdentityProvider: fmt::Debug + Send + Sync + 'static {
     /// `Unauthenticated` for a rejected credential, `Unavailable` when the provider cannot decide now, `PermissionDenied` for
     /// good credentials of somebody who may not act as whom they ask for ([`Credentials::ActingAs`]).
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>>;
+}
+
+/// A provider that others hold too, for example to tell it to read its files again.
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: IdentityProvider + ?Sized> IdentityProvider for Arc<T> {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
+        (**self).authenticate(credentials).await
+    }
 }

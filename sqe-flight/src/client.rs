@@ -33,6 +33,7 @@ pub use names::{ListedTable, TableFilter};
 
 use crate::{
     protocol::{self, CloseSessionRequest},
+    session::ACT_AS,
     status::{from_flight, from_status},
 };
 
@@ -48,6 +49,8 @@ pub struct ConnectOptions {
     pub uri: String,
     /// What to show. `None`: nothing.
     pub credentials: Option<Credentials>,
+    /// Whom to act as; the server says whether one may. `None`: oneself.
+    pub acting_as: Option<String>,
     /// The authority that the server's certificate must come from, as PEM. Needed for TLS: this client trusts no
     /// authority by itself.
     pub ca_certificate: Option<Vec<u8>>,
@@ -75,6 +78,7 @@ impl ConnectOptions {
         Self {
             uri: uri.into(),
             credentials: None,
+            acting_as: None,
             ca_certificate: None,
             client_certificate: None,
             allow_plaintext: false,
@@ -93,6 +97,13 @@ impl ConnectOptions {
     #[must_use]
     pub fn with_password(mut self, username: impl Into<String>, password: Secret) -> Self {
         self.credentials = Some(Credentials::Basic { username: username.into(), password });
+        self
+    }
+
+    /// Asks to act as somebody else: the credentials, or the certificate, prove who asks.
+    #[must_use]
+    pub fn acting_as(mut self, subject: impl Into<String>) -> Self {
+        self.acting_as = Some(subject.into());
         self
     }
 
@@ -174,6 +185,7 @@ fn is_loopback(host: &str) -> bool {
 pub struct Client {
     inner: FlightServiceClient<Channel>,
     authorization: Option<AsciiMetadataValue>,
+    acting_as: Option<AsciiMetadataValue>,
 }
 
 impl fmt::Debug for Client {
@@ -195,7 +207,11 @@ impl Client {
         let inner = FlightServiceClient::new(channel)
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX);
-        let mut client = Self { inner, authorization: None };
+        let mut client = Self { inner, authorization: None, acting_as: None };
+        if let Some(subject) = &options.acting_as {
+            let unspeakable = |_| Error::invalid("the name of whom to act as has characters that no header can carry");
+            client.acting_as = Some(subject.parse().map_err(unspeakable)?);
+        }
         match &options.credentials {
             None => {}
             Some(Credentials::Basic { username, password }) => {
@@ -318,6 +334,9 @@ impl Client {
         let mut request = Request::new(message);
         if let Some(value) = &self.authorization {
             request.metadata_mut().insert("authorization", value.clone());
+        }
+        if let Some(value) = &self.acting_as {
+            request.metadata_mut().insert(ACT_AS, value.clone());
         }
         request
     }

@@ -30,6 +30,14 @@ impl Digest {
         parts.into_iter().for_each(|part| add(part.as_ref()));
         Self(hash.finalize().into())
     }
+
+    /// The digest of the same, used to act as somebody.
+    pub(crate) fn acting_as(&self, subject: &str) -> Self {
+        let mut hash = Sha256::new_with_prefix("acting as");
+        hash.update(self.0);
+        hash.update(subject.as_bytes());
+        Self(hash.finalize().into())
+    }
 }
 
 impl std::fmt::Debug for Digest {
@@ -47,6 +55,11 @@ mod tests {
         assert_eq!(Digest::of("a", ["b"]), Digest::of("a", ["b"]));
         assert_ne!(Digest::of("a", ["b"]), Digest::of("b", ["a"]));
         assert_ne!(Digest::of("basic", ["ab", "c"]), Digest::of("basic", ["a", "bc"]));
+        let own = Digest::of("bearer", ["token"]);
+        assert_eq!(own.acting_as("alice"), own.acting_as("alice"));
+        assert_ne!(own.acting_as("alice"), own.acting_as("bob"));
+        assert_ne!(own.acting_as(""), own);
+        assert_ne!(Digest::of("bearer", ["tokenalice"]), own.acting_as("alice"));
     }
 
     #[test]

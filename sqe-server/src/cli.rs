@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use crate::{api_token::ApiTokenCommand, revoke::RevokeCommand};
+
 /// A sovereign SQL engine.
 #[derive(Debug, Parser)]
 #[command(name = "sqe", version, propagate_version = true)]
@@ -43,6 +45,12 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Say, with evidence, whether an installation keeps what SQE promises
     Doctor(DoctorArguments),
+    /// Make, list and revoke API tokens
+    #[command(subcommand)]
+    ApiToken(ApiTokenCommand),
+    /// Withdraw rights before their time, in the file that a server watches
+    #[command(subcommand)]
+    Revoke(RevokeCommand),
     /// Measure
     #[command(subcommand)]
     Bench(BenchCommand),

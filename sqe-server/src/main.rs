@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod api_token;
 mod audit;
 mod audit_command;
 mod bench;
@@ -15,6 +16,7 @@ mod login;
 mod memory;
 mod profile;
 mod reload;
+mod revoke;
 mod serve;
 mod sql;
 mod surroundings;
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
             Command::Config(ConfigCommand::Schema) => config_command::schema(),
             Command::Config(ConfigCommand::Reference) => config_command::reference(),
             Command::Doctor(arguments) => doctor::run(&arguments).await,
+            Command::ApiToken(command) => api_token::run(command),
+            Command::Revoke(command) => revoke::run(command),
             Command::Bench(BenchCommand::Tpch(arguments)) => bench::run(&bench::TPCH, arguments).await,
             Command::Bench(BenchCommand::Tpcds(arguments)) => bench::run(&bench::TPCDS, arguments).await,
             Command::Bench(BenchCommand::Load(arguments)) => bench::load(arguments).await,

@@ -22,7 +22,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<()> {
     if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
         tracing::warn!("plaintext beyond loopback: whoever listens on the network can read tokens and answers");
     }
-    reload::on_hangup(wired.policy)?;
+    reload::on_hangup(&mut wired.watches, wired.policy, wired.changing, wired.engine.clone())?;
     let starting = Serving::start(wired.engine, config.server.listen, config.tls.as_ref(), &config.limits);
     let serving = starting.await.with_context(cannot)?;
     // Standard output, so that whoever starts the server can wait for this line and learn the port.

@@ -143,6 +143,8 @@ pub(crate) struct FlightSession {
     pub(crate) engine: Session,
     /// Whether a handshake made it, so that it has a token of its own and can be closed.
     pub(crate) own_token: bool,
+    /// The name of whom its caller acts as, as they spelled it.
+    pub(super) acting_as: Option<String>,
     /// The catalog and the schema that it began with.
     initial: (String, String),
     expires_at: Option<DateTime<Utc>>,
@@ -162,13 +164,14 @@ impl std::fmt::Debug for FlightSession {
 }
 
 impl FlightSession {
-    pub(crate) fn new(engine: Session, own_token: bool) -> Self {
+    pub(crate) fn new(engine: Session, own_token: bool, acting_as: Option<String>) -> Self {
         let now = Instant::now();
         Self {
             initial: engine.defaults(),
             expires_at: engine.identity().expires_at,
             engine,
             own_token,
+            acting_as,
             opened: now,
             used: Mutex::new(now),
             views: Mutex::default(),
@@ -179,9 +182,9 @@ impl FlightSession {
         }
     }
 
-    /// Whether the credentials are still good and the session is not too old.
+    /// Whether the credentials are still good, nobody ended the session, and it is not too old.
     pub(crate) fn is_current(&self, settings: &Settings) -> bool {
-        let ended = self.expires_at.is_some_and(|end| end <= Utc::now());
+        let ended = self.expires_at.is_some_and(|end| end <= Utc::now()) || self.engine.is_closed();
         !ended && self.opened.elapsed() < settings.session_max_age
     }
 

@@ -8,7 +8,7 @@ mod registry;
 pub(crate) use budget::Share;
 pub(crate) use entry::{Answer, Bound, FlightSession, Pending, Prepared};
 pub(crate) use polled::{Polled, Stage};
-pub(crate) use registry::{Closed, Sessions};
+pub(crate) use registry::{ACT_AS, Closed, Sessions};
 
 #[cfg(test)]
 pub(crate) use budget::Budget;

@@ -25,6 +25,12 @@ use crate::{
 /// Marks the tokens that this front end gives out, so that they are never shown to an identity provider.
 const OWN_PREFIX: &str = "sqe_session_";
 
+/// Names whom the caller asks to act as (see [`Credentials::ActingAs`]).
+pub(crate) const ACT_AS: &str = "x-sqe-act-as";
+
+/// The longest name that this header may hold, in bytes.
+const MAX_NAME: usize = 1024;
+
 /// Go's Flight client leaves the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -99,17 +105,26 @@ impl Sessions {
     /// each distinct token and never one for two.
     ///
     /// # Errors
-    /// `Unauthenticated`, the same for every reason; `Unavailable` if the identity provider does not answer;
-    /// `ResourceExhausted` if there are too many sessions.
+    /// `Unauthenticated`, the same for every reason; `PermissionDenied` if the caller may not act as whom they ask for;
+    /// `InvalidInput` if they name nobody or several; `Unavailable` if the identity provider does not answer;
+    /// `ResourceExhausted` if there are too many sessions, or too many log-ins failed.
     pub(crate) async fn authenticate(
         self: &Arc<Self>,
         metadata: &MetadataMap,
         certificates: Option<&CertificateChain>,
         client: impl FnOnce() -> ClientInfo,
     ) -> Result<Arc<FlightSession>> {
-        match presented(metadata, certificates)? {
-            Presented::Own(token) => self.known(&own_key(&token)).ok_or_else(unauthenticated),
+        let presented = presented(metadata, certificates)?;
+        let subject = act_as(metadata)?;
+        match presented {
+            Presented::Own(token) => {
+                let session = self.known(&own_key(&token)).ok_or_else(unauthenticated)?;
+                // A session never changes its person.
+                let same = subject.is_none() || subject == session.acting_as.as_deref();
+                if same { Ok(session) } else { Err(unauthenticated()) }
+            }
             Presented::Foreign(credentials) => {
+                let credentials = acting(credentials, subject);
                 let key = foreign_key(&credentials)?;
                 match self.known(&key) {
                     Some(session) => Ok(session),
@@ -132,6 +147,7 @@ impl Sessions {
         let Presented::Foreign(credentials) = presented(metadata, certificates)? else {
             return Err(unauthenticated());
         };
+        let credentials = acting(credentials, act_as(metadata)?);
         let random = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token::random()?);
         let token = Secret::new(format!("{OWN_PREFIX}{random}"));
         self.open(own_key(&token), &credentials, client, true).await?;
@@ -180,7 +196,11 @@ impl Sessions {
         own_token: bool,
     ) -> Result<Arc<FlightSession>> {
         let engine = self.engine.session(credentials, SessionOptions::new(client)).await.map_err(uniform)?;
-        let session = Arc::new(FlightSession::new(engine, own_token));
+        let acting_as = match credentials {
+            Credentials::ActingAs { subject, .. } => Some(subject.clone()),
+            _ => None,
+        };
+        let session = Arc::new(FlightSession::new(engine, own_token, acting_as));
         if !session.is_current(&self.settings) {
             session.close();
             return Err(unauthenticated());
@@ -282,8 +302,30 @@ fn foreign_key(credentials: &Credentials) -> Result<Digest> {
         Credentials::Basic { username, password } => Ok(Digest::of("basic", [username, password.expose()])),
         // Each connection that shows it has proved to hold its key.
         Credentials::ClientCertificate(chain) => Ok(Digest::of("certificate", chain.certificates())),
+        // As two people one caller has two sessions.
+        Credentials::ActingAs { actor, subject } => Ok(foreign_key(actor)?.acting_as(subject)),
         // A kind that this front end never makes.
         _ => Err(unauthenticated()),
+    }
+}
+
+/// Reads the header [`ACT_AS`]. Which of several people is meant, nobody could say, so there is one or none.
+pub(super) fn act_as(metadata: &MetadataMap) -> Result<Option<&str>> {
+    let mut headers = metadata.get_all(ACT_AS).iter();
+    let Some(header) = headers.next() else { return Ok(None) };
+    let name = header.to_str().ok().filter(|name| !name.is_empty() && name.len() <= MAX_NAME);
+    match (name, headers.next()) {
+        (Some(name), None) => Ok(Some(name)),
+        _ => Err(Error::invalid(format!(
+            "the header {ACT_AS} names one person, in visible ASCII characters, at most {MAX_NAME} of them"
+        ))),
+    }
+}
+
+fn acting(actor: Credentials, subject: Option<&str>) -> Credentials {
+    match subject {
+        None => actor,
+        Some(subject) => Credentials::ActingAs { actor: Box::new(actor), subject: subject.to_owned() },
     }
 }
 

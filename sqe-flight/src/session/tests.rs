@@ -3,7 +3,7 @@ use rstest::rstest;
 use sqe_core::{CertificateChain, Credentials, ErrorKind};
 use tonic::metadata::MetadataMap;
 
-use super::registry::{Presented, presented};
+use super::registry::{ACT_AS, Presented, act_as, presented};
 
 fn with(headers: &[&str]) -> MetadataMap {
     let mut metadata = MetadataMap::new();
@@ -68,4 +68,34 @@ fn a_certificate_speaks_for_who_shows_no_header_and_for_nobody_else() {
         let refused = presented(&with(headers), Some(&chain)).err().unwrap();
         assert_eq!(refused.kind(), ErrorKind::Unauthenticated, "{headers:?}");
     }
+}
+
+#[rstest]
+#[case::nobody(&[], Ok(None))]
+#[case::somebody(&["alice"], Ok(Some("alice")))]
+#[case::somebody_of_an_issuer(&["https://idp.example#alice b"], Ok(Some("https://idp.example#alice b")))]
+#[case::nobody_in_particular(&[""], Err(()))]
+#[case::two(&["alice", "bob"], Err(()))]
+#[case::one_twice(&["alice", "alice"], Err(()))]
+fn one_person_is_named_or_none(#[case] headers: &[&str], #[case] expected: Result<Option<&str>, ()>) {
+    let mut metadata = MetadataMap::new();
+    for header in headers {
+        metadata.append(ACT_AS, header.parse().unwrap());
+    }
+    match (act_as(&metadata), expected) {
+        (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+        (Err(error), Err(())) => assert_eq!(error.kind(), ErrorKind::InvalidInput),
+        (found, _) => panic!("{found:?}"),
+    }
+}
+
+#[test]
+fn a_name_has_a_longest_length() {
+    let named = |length: usize| {
+        let mut metadata = MetadataMap::new();
+        metadata.append(ACT_AS, "x".repeat(length).parse().unwrap());
+        act_as(&metadata).map(|name| name.map(str::len)).map_err(|error| error.kind())
+    };
+    assert_eq!(named(1024), Ok(Some(1024)));
+    assert_eq!(named(1025), Err(ErrorKind::InvalidInput));
 }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use sqe_core::{
     Engine, Secret,
     audit::{AuditEvent, AuditSink, EventKind},
+    engine::Limits,
 };
 use sqe_flight::{
     FlightSqlServer, Incoming, Settings,
@@ -55,6 +56,13 @@ impl Trail {
         self.0.lock().iter().filter(|event| matches!(event.kind, EventKind::Refused(_))).count()
     }
 
+    /// On whose behalf by whom the last statement was asked.
+    pub(crate) fn last_asked(&self) -> (String, Vec<String>) {
+        let events = self.0.lock();
+        let query = &events.last().unwrap().query;
+        (query.principal.subject.clone(), query.actors.iter().map(|actor| actor.subject.clone()).collect())
+    }
+
     /// Where the last event came from.
     pub(crate) fn last_client(&self) -> sqe_core::audit::ClientInfo {
         self.0.lock().last().unwrap().query.client.clone()
@@ -68,6 +76,7 @@ pub(crate) struct Server {
     pub(crate) rules: Rules,
     pub(crate) trail: Trail,
     pub(crate) flight: FlightSqlServer,
+    pub(crate) engine: Engine,
 }
 
 pub(crate) async fn server() -> Server {
@@ -75,11 +84,20 @@ pub(crate) async fn server() -> Server {
 }
 
 pub(crate) async fn server_with(settings: Settings) -> Server {
-    server_on(settings, sqe_flight::incoming).await
+    server_of(settings, Limits::default(), sqe_flight::incoming).await
 }
 
 /// A server whose connections come as `connections` says.
 pub(crate) async fn server_on(settings: Settings, connections: impl FnOnce(TcpListener) -> Incoming) -> Server {
+    server_of(settings, Limits::default(), connections).await
+}
+
+/// The same with limits of the engine.
+pub(crate) async fn server_of(
+    settings: Settings,
+    limits: Limits,
+    connections: impl FnOnce(TcpListener) -> Incoming,
+) -> Server {
     let (lake, people, trail) = (Lake::sample(), People::default(), Trail::default());
     let rules = Rules::default();
     let engine = Engine::builder()
@@ -88,13 +106,14 @@ pub(crate) async fn server_on(settings: Settings, connections: impl FnOnce(TcpLi
         .audit(trail.clone())
         .catalog("lake", lake.clone())
         .defaults("lake", "main")
+        .limits(limits)
         .build()
         .unwrap();
-    let flight = FlightSqlServer::new(engine, settings).unwrap();
+    let flight = FlightSqlServer::new(engine.clone(), settings).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(flight.clone().router().serve_with_incoming(connections(listener)));
-    Server { address, lake, people, rules, trail, flight }
+    Server { address, lake, people, rules, trail, flight, engine }
 }
 
 pub(crate) type Raw = FlightSqlServiceClient<Channel>;

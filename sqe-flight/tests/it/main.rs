@@ -1,6 +1,7 @@
 //! Flight SQL over loopback, in front of a real engine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod acting;
 mod adbc;
 mod certificates;
 mod client;
@@ -10,6 +11,7 @@ mod ingest;
 mod lake;
 mod limits;
 mod login;
+mod login_limits;
 mod metadata;
 mod people;
 mod poll;

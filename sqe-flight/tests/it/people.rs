@@ -12,7 +12,7 @@ use sqe_core::{
 use std::sync::Arc;
 
 /// Knows tokens, passwords and certificates: `alice-token`, `alice` with `alice-password`, a certificate in which the name
-/// `alice` stands, and so on. Counts how often it was asked.
+/// `alice` stands, and so on. Counts how often it was asked. bob may act as alice.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct People {
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
@@ -24,6 +24,15 @@ const PEOPLE: [&str; 3] = ["alice", "bob", "mallory"];
 #[async_trait]
 impl IdentityProvider for People {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
+        if let Credentials::ActingAs { actor, subject } = credentials {
+            let Some(actor) = self.authenticate(actor).await? else { return Ok(None) };
+            if (actor.principal.subject.as_str(), subject.as_str()) != ("bob", "alice") {
+                return Err(Error::denied("you may not act as this person").with_source("a reason that nobody may see"));
+            }
+            let mut identity = Identity::new(Principal::new("test", subject));
+            identity.actors = vec![actor.principal];
+            return Ok(Some(identity));
+        }
         let subject = match credentials {
             Credentials::Bearer(token) => token.expose().split_once("-token").map(|(name, _)| name.to_owned()),
             Credentials::Basic { username, password } => {

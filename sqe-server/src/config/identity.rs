@@ -1,9 +1,15 @@
 //! `[[identity]]`: who is believed about who somebody is.
 
+mod own;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use own::{
+    ApiTokensConfig, CertificateName, ClientCertificatesConfig, ImpersonationConfig, LoginConfig, RevocationConfig,
+};
 
 /// `[[identity]]`
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -47,6 +53,10 @@ pub(crate) enum IdentityConfig {
         /// The folder of its signing key, which is made when it is not there.
         path: PathBuf,
     },
+    /// Tokens that the operator hands out.
+    ApiTokens(ApiTokensConfig),
+    /// Certificates of TLS clients.
+    ClientCertificates(ClientCertificatesConfig),
 }
 
 /// `[[identity]] kind = "oidc"`

@@ -131,7 +131,19 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
                 paths.extend(oidc.ca_file.iter_mut().chain(secret));
             }
             IdentityConfig::Dev { path } => paths.push(path),
+            IdentityConfig::ApiTokens(tokens) => paths.push(&mut tokens.path),
+            IdentityConfig::ClientCertificates(certificates) => {
+                paths.push(&mut certificates.ca_file);
+                paths.extend(&mut certificates.crl_files);
+                paths.extend(&mut certificates.people_file);
+            }
         }
+    }
+    if let Some(impersonation) = &mut config.impersonation {
+        paths.extend([&mut impersonation.people_file, &mut impersonation.rules_file]);
+    }
+    if let Some(revocation) = &mut config.revocation {
+        paths.push(&mut revocation.file);
     }
     match &mut config.policy {
         PolicyConfig::Cedar { path, mask_key_file } => {

@@ -10,7 +10,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use identity::{ClientCredentialsConfig, IdentityConfig, IntrospectionConfig, Keys, OidcConfig, WellKnown};
+pub(crate) use identity::{
+    ApiTokensConfig, CertificateName, ClientCertificatesConfig, ClientCredentialsConfig, IdentityConfig,
+    ImpersonationConfig, IntrospectionConfig, Keys, LoginConfig, OidcConfig, RevocationConfig, WellKnown,
+};
 pub(crate) use load::{Layers, PREFIX, explain, layers, load};
 pub(crate) use nearest::nearest;
 
@@ -36,6 +39,10 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsConfig>,
     /// Who vouches for people. Asked in this order; the first that knows a credential's kind decides.
     pub(crate) identity: Vec<IdentityConfig>,
+    /// Acting as somebody else. Without it nobody may.
+    pub(crate) impersonation: Option<ImpersonationConfig>,
+    /// Rights that end before their time.
+    pub(crate) revocation: Option<RevocationConfig>,
     /// Who decides what people may do.
     pub(crate) policy: PolicyConfig,
     /// Which tables there are, by the name that statements call a catalog by. The name `system` is the engine's own.
@@ -231,4 +238,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) connections: Option<usize>,
     /// The largest message that a client may send, in bytes.
     pub(crate) message_bytes: Option<usize>,
+    /// How often logging in may fail.
+    #[serde(default)]
+    pub(crate) login: LoginConfig,
 }

@@ -42,26 +42,27 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let folder = site::prepare(&folder)?;
     // The demo is its configuration and nothing else; variables of whoever tries it out do not change it.
     let config = config::load(&folder.join(site::CONFIG), [])?;
-    let wired = wire::wire(&config).await?;
+    let mut wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
     data::load(&tpch::SUITE, &wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
-    reload::on_hangup(wired.policy)?;
+    reload::on_hangup(&mut wired.watches, wired.policy, wired.changing, wired.engine.clone())?;
     let serving =
         Serving::start(wired.engine.clone(), arguments.listen, None, &config::LimitsConfig::default()).await?;
     let tokens = people::tokens(&issuer)?;
     connection::write(&folder, &serving.uri, &tokens)?;
     let tour = tour::Tour::new(&serving.uri, &tokens, &folder, Arc::clone(&wired.trail));
-    let shown = tour.run().await;
-    if arguments.once {
-        serving.stop(Duration::from_secs(10)).await?;
-        return shown;
+    let mut shown = tour.run().await;
+    if !arguments.once {
+        if let Err(error) = std::mem::replace(&mut shown, Ok(())) {
+            eprintln!("error: {error:#}");
+        }
+        invite(&serving.uri, &folder);
+        told_to_stop().await?;
     }
-    if let Err(error) = shown {
-        eprintln!("error: {error:#}");
-    }
-    invite(&serving.uri, &folder);
-    told_to_stop().await?;
-    serving.stop(Duration::from_secs(10)).await
+    let stopped = serving.stop(Duration::from_secs(10)).await;
+    // They hold the engine, and so the trail.
+    wired.watches.shutdown().await;
+    stopped.and(shown)
 }
 
 fn invite(uri: &str, folder: &Path) {

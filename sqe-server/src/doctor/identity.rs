@@ -8,15 +8,15 @@ use crate::{
 
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (issuer, answer) in wire::ask(&config.identity, config.server.profile).await {
-        let what = format!("issuer {issuer}");
+    for (what, answer) in wire::ask(&config.identity, config.server.profile).await {
         findings.push(match answer {
-            Ok(()) => Finding::ok(1, what, "its keys are there and can be used"),
+            Ok(()) => Finding::ok(1, what, "what it vouches with is there and can be used"),
             Err(error) => Finding::fail(
                 1,
                 what,
                 words(&error),
-                "nobody can log in with its tokens: check the address, the certificate authority (ca_file) and the network",
+                "nobody can log in with what it vouches for: check its file, or the address, the certificate authority (ca_file) and \
+                 the network",
             ),
         });
     }

@@ -71,7 +71,10 @@ fn calls(config: &Config) -> Vec<Finding> {
             IdentityConfig::Oidc(oidc) => {
                 called(&oidc.issuer, "an issuer: for its keys, and to ask about tokens; no data goes there");
             }
-            IdentityConfig::Jwt { .. } | IdentityConfig::Dev { .. } => {}
+            IdentityConfig::Jwt { .. }
+            | IdentityConfig::Dev { .. }
+            | IdentityConfig::ApiTokens(_)
+            | IdentityConfig::ClientCertificates(_) => {}
         }
     }
     if let Some(otlp) = &config.audit.otlp {

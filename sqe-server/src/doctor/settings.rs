@@ -30,8 +30,12 @@ fn secrets(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let mut add = |key, path: Option<&PathBuf>| secrets.extend(path.map(|path| (key, path.clone())));
     add("tls.key_file", config.tls.as_ref().map(|tls| &tls.key_file));
     for identity in &config.identity {
-        if let IdentityConfig::Oidc(oidc) = identity {
-            add("identity.introspection.secret_file", oidc.introspection.as_ref().map(|it| &it.secret_file));
+        match identity {
+            IdentityConfig::Oidc(oidc) => {
+                add("identity.introspection.secret_file", oidc.introspection.as_ref().map(|it| &it.secret_file));
+            }
+            IdentityConfig::ApiTokens(tokens) => add("identity.path", Some(&tokens.path)),
+            IdentityConfig::Jwt { .. } | IdentityConfig::Dev { .. } | IdentityConfig::ClientCertificates(_) => {}
         }
     }
     if let PolicyConfig::Cedar { mask_key_file, .. } = &config.policy {

@@ -1,19 +1,30 @@
 //! `[[identity]]` → a chain of providers.
 
+mod front;
+mod own;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use sqe_auth::{
     Chain, ClaimMapping, ClientCredentials, ClientIds, DevIssuer, Discovery, DiscoverySettings, Endpoint,
-    Introspection, JwksSettings, JwtVerifier, KeyFamily, KeySet, OAuthClient, OpaqueTokens, WellKnown as Document,
+    Introspection, JwksSettings, JwtVerifier, KeyFamily, KeySet, NotRevoked, OAuthClient, OpaqueTokens,
+    WellKnown as Document,
 };
 use sqe_core::{Engine, IdentityProvider};
 use tokio::task::JoinSet;
 
 use super::{secret, text};
-use crate::config::{
-    ClientCredentialsConfig, ConfigError, IdentityConfig, IntrospectionConfig, Keys, OidcConfig, Profile, WellKnown,
+use crate::{
+    config::{
+        ClientCredentialsConfig, Config, ConfigError, IdentityConfig, IntrospectionConfig, Keys, OidcConfig, Profile,
+        WellKnown,
+    },
+    reload,
 };
+
+pub(crate) use front::{Changing, Watched};
+pub(crate) use own::login_limits;
 
 /// How long issuers are waited for at start.
 const WARM_UP: Duration = Duration::from_secs(15);
@@ -27,6 +38,10 @@ pub(super) struct Identity {
     last: Vec<Arc<dyn IdentityProvider>>,
     verifiers: Vec<Arc<JwtVerifier>>,
     introspections: Vec<Introspection>,
+    /// Files that can be read again while the engine runs.
+    changing: Vec<Changing>,
+    /// Withdrawn rights, if there is a file of them.
+    revoked: Option<Watched>,
 }
 
 impl Identity {
@@ -60,7 +75,17 @@ impl Identity {
                 identity.verifier(builder, profile)
             }
             IdentityConfig::Oidc(oidc) => identity.oidc(oidc, profile),
+            IdentityConfig::ApiTokens(configured) => identity.own(|changing| own::api_tokens(configured, changing)),
+            IdentityConfig::ClientCertificates(configured) => {
+                identity.own(|changing| own::client_certificates(configured, changing))
+            }
         })
+    }
+
+    /// A provider that needs no issuer, but files.
+    fn own<P: IdentityProvider>(mut self, provider: impl FnOnce(&mut Vec<Changing>) -> Result<Arc<P>>) -> Result<Self> {
+        self.first = self.first.then_shared(provider(&mut self.changing)?);
+        Ok(self)
     }
 
     fn verifier(mut self, builder: sqe_auth::JwtVerifierBuilder, profile: Profile) -> Result<Self> {
@@ -103,15 +128,39 @@ impl Identity {
         Ok(identity)
     }
 
-    /// All of them, in the order in which they are asked.
-    pub(super) fn chain(&self) -> Chain {
-        self.last.iter().fold(self.first.clone(), |chain, provider| chain.then_shared(Arc::clone(provider)))
+    /// All of them, in the order in which they are asked; in front of them acting as others; and in front of all that
+    /// revocation, so that also those are found who act for somebody.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub(super) fn provider(&mut self, config: &Config) -> Result<Arc<dyn IdentityProvider>> {
+        let chain =
+            self.last.iter().fold(self.first.clone(), |chain, provider| chain.then_shared(Arc::clone(provider)));
+        let mut provider: Arc<dyn IdentityProvider> = Arc::new(chain);
+        if let Some(configured) = &config.impersonation {
+            provider = front::impersonation(provider, configured, &mut self.changing)?;
+        }
+        if let Some(configured) = &config.revocation {
+            let watched = Watched::open(configured, &mut self.changing)?;
+            provider = Arc::new(NotRevoked::new(provider, Arc::clone(&watched.revocations)));
+            self.revoked = Some(watched);
+        }
+        Ok(provider)
+    }
+
+    /// The files that can be read again while the engine runs.
+    pub(super) fn changing(&self) -> Vec<Changing> {
+        self.changing.clone()
     }
 
     /// Asks the issuers for what is needed of them, behind the start: one that is down or whose address is wrong is told
-    /// now, and nobody waits for it. From then on watches the tokens in use and ends the sessions of those that ended.
+    /// now, and nobody waits for it. From then on watches the tokens in use and the file of withdrawn rights, and ends the
+    /// sessions of those that ended.
     pub(super) fn watch(self, engine: &Engine) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
+        if let Some(watched) = self.revoked {
+            tasks.spawn(reload::watch(watched, engine.clone()));
+        }
         for verifier in self.verifiers {
             tasks.spawn(async move { told(verifier.issuer(), verifier.warm_up()).await });
         }
@@ -126,14 +175,18 @@ impl Identity {
     }
 }
 
-/// Asks each issuer for what the server needs of it, and says what is wrong with it. Nothing is said of development
-/// issuers: they are files of this machine.
+/// Asks each issuer for what the server needs of it and reads the files of the others, and says what is wrong with each.
+/// Nothing is said of development issuers.
 pub(crate) async fn ask(configured: &[IdentityConfig], profile: Profile) -> Vec<(String, Result<()>)> {
     let mut answers = Vec::new();
     for provider in configured {
-        let issuer = match provider {
-            IdentityConfig::Jwt { issuer, .. } => issuer,
-            IdentityConfig::Oidc(oidc) => &oidc.issuer,
+        let who = match provider {
+            IdentityConfig::Jwt { issuer, .. } => format!("issuer {issuer}"),
+            IdentityConfig::Oidc(oidc) => format!("issuer {}", oidc.issuer),
+            IdentityConfig::ApiTokens(tokens) => format!("API tokens {}", tokens.path.display()),
+            IdentityConfig::ClientCertificates(certificates) => {
+                format!("client certificates of {}", certificates.issuer)
+            }
             IdentityConfig::Dev { .. } => continue,
         };
         let ready = async {
@@ -146,7 +199,7 @@ pub(crate) async fn ask(configured: &[IdentityConfig], profile: Profile) -> Vec<
             }
             Ok(())
         };
-        answers.push((issuer.clone(), ready.await));
+        answers.push((who, ready.await));
     }
     answers
 }

@@ -1,6 +1,6 @@
 //! From configuration to objects: one line for each way to do a thing.
 
-mod identity;
+pub(crate) mod identity;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use identity::ask;
 
-use identity::Identity;
+use identity::{Changing, Identity};
 
 use crate::{
     audit_command,
@@ -37,6 +37,8 @@ pub(crate) struct Wired {
     pub(crate) trail: Arc<Trail>,
     /// The policies, if they are of a kind that can be read again while the engine runs.
     pub(crate) policy: Option<Arc<CedarPolicy>>,
+    /// Files about identities that can be read again while the engine runs.
+    pub(crate) changing: Vec<Changing>,
     /// What goes on beside the engine and holds it; shut it down before the trail is dropped.
     pub(crate) watches: JoinSet<()>,
 }
@@ -48,8 +50,8 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
-    let identity = Identity::wire(&config.identity, config.server.profile)?;
-    let mut builder = Engine::builder().identity(identity.chain()).limits(limits.clone());
+    let mut identity = Identity::wire(&config.identity, config.server.profile)?;
+    let mut builder = Engine::builder().identity(identity.provider(config)?).limits(limits.clone());
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -68,11 +70,12 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);
     let engine = builder.catalog(SYSTEM, trail.catalog()).shared_audit(Arc::clone(&trail) as _).build()?;
+    let changing = identity.changing();
     let mut watches = identity.watch(&engine);
     if let Some(otlp) = &config.audit.otlp {
         audit_command::push(otlp, &trail, &mut watches)?;
     }
-    Ok(Wired { engine, trail, policy, watches })
+    Ok(Wired { engine, trail, policy, changing, watches })
 }
 
 /// An engine over one of the configured catalogs and the configured policies, for whomever `identity` vouches for. It
@@ -149,8 +152,10 @@ fn limits(configured: &LimitsConfig) -> Limits {
         statement_seconds,
         expiry_grace_seconds,
         memory_bytes,
+        login,
         ..
     } = configured;
+    limits.login = identity::login_limits(login);
     limits.concurrent = statements.unwrap_or(limits.concurrent);
     limits.concurrent_per_person = statements_per_person.unwrap_or(limits.concurrent_per_person);
     limits.queue = queue_seconds.map_or(limits.queue, Duration::from_secs);
