@@ -16,13 +16,14 @@
 //! larger than it looks, and `bounded` functions whose answers explode. `metered` counts what operators hold by themselves.
 //!
 //! `write` and `explain` are the ways of statements that do not simply return rows; `listing` answers what a
-//! person may see at all.
+//! person may see at all. `observed` tells who watches, and `drain` lets the engine come to its end.
 
 mod admission;
 mod bind;
 mod bounded;
 mod builder;
 mod decide;
+mod drain;
 mod error;
 mod explain;
 mod held;
@@ -30,6 +31,7 @@ mod ignored;
 mod information_schema;
 mod listing;
 mod metered;
+mod observed;
 mod plan;
 mod resolve;
 mod run;
@@ -49,7 +51,9 @@ use std::{
 use datafusion::execution::SessionState;
 
 pub use builder::{EngineBuilder, Expiry, Limits};
+pub use drain::Activity;
 pub use listing::{ListingRequest, VisibleTable};
+pub use observed::in_trace;
 pub use plan::{Planned, Statement, StatementKind, StatementShape};
 pub use run::QueryStream;
 pub use session::{Session, SessionOptions};
@@ -57,7 +61,7 @@ pub use write::Ingest;
 
 use crate::{
     Credentials, Identity, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, govern::GovernedCodec,
-    scheduler::Scheduler,
+    observe::Observer, scheduler::Scheduler,
 };
 
 /// A sovereign SQL engine: every query runs as the person who asks. Cheap to clone; clones are the same engine.
@@ -80,6 +84,7 @@ struct Inner {
     codec: Option<GovernedCodec>,
     nodes: Vec<String>,
     sessions: session::OpenSessions,
+    observer: Arc<dyn Observer>,
 }
 
 impl fmt::Debug for Engine {

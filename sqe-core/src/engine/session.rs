@@ -16,6 +16,7 @@ use crate::{
     Credentials, Error, Identity, Result, Verified,
     audit::ClientInfo,
     catalog::{CatalogSession, OpenRequest},
+    observe::{CatalogCall, Room},
 };
 
 /// How a session begins.
@@ -59,6 +60,12 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(super) async fn open(engine: Arc<Inner>, credentials: &Credentials, options: SessionOptions) -> Result<Self> {
+        let asked = Arc::clone(&engine);
+        asked.watch(Room::Login, Self::authenticate(engine, credentials, options)).await
+    }
+
+    async fn authenticate(engine: Arc<Inner>, credentials: &Credentials, options: SessionOptions) -> Result<Self> {
+        engine.admission.check_open()?;
         loop {
             let endings = engine.sessions.endings();
             let Some(identity) = engine.identity.authenticate(credentials).await? else {
@@ -147,7 +154,8 @@ impl Session {
     /// The catalog, opened once a session as its person. `None` if the engine knows no such catalog.
     pub(super) async fn catalog(&self, name: &str) -> Result<Option<Arc<dyn CatalogSession>>> {
         let (Some(binding), Some(cell)) = (self.binding(name), self.0.opened.get(name)) else { return Ok(None) };
-        let open = || binding_open(binding, name, &self.0.identity);
+        let room = Room::Catalog { catalog: name, call: CatalogCall::Open };
+        let open = || self.engine().watch(room, binding_open(binding, name, &self.0.identity));
         cell.get_or_try_init(open).await.map(|session| Some(Arc::clone(session)))
     }
 }
@@ -184,6 +192,13 @@ impl OpenSessions {
         }
         all.sessions.push(Arc::downgrade(&session.0));
         true
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        let all = self.all.lock();
+        let open = |session: &&Weak<SessionInner>| session.upgrade().is_some_and(|it| !it.closed.is_cancelled());
+        all.sessions.iter().filter(open).count()
     }
 
     /// Closes the sessions whose identity `ends`. Gives their number.

@@ -24,6 +24,7 @@ use super::{
     Session,
     bind::{Source, bind_against, bind_query, bind_sources, with_parameters},
     decide::decide,
+    observed::in_trace,
     plan::{Rows, Work, count_batch, plan_rows},
     resolve::{INFORMATION_SCHEMA, Loaded, load, load_one, name_of_parts, of_known, refusal},
     run::{Ledger, Stop, concluded, start, wrap},
@@ -36,6 +37,7 @@ use crate::{
     catalog::{CatalogChange, CatalogSession, NewTable, StoreRef, TableWrite, WriteRequest, WriteTarget},
     credentials::Operation,
     govern::{Authorized, GovernedTable, WriteGrant, plain},
+    observe::{Room, Turn},
 };
 
 /// An authorised write of rows.
@@ -99,13 +101,16 @@ impl Session {
         self.check_alive()?;
         let word = if ingest.create { "CREATE TABLE" } else { "INSERT INTO" };
         let mut case = Case::new(self, &format!("{word} {} /* loaded as a stream */", ingest.table));
-        let planned = Box::pin(plan_ingest(&mut case, ingest, rows)).await;
+        case.operation = if ingest.create { "CREATE TABLE" } else { "INSERT" };
+        let context = case.place.context;
+        let planned = Box::pin(in_trace(context, plan_ingest(&mut case, ingest, rows))).await;
         let write = match planned {
             Ok(write) => write,
             Err(error) => return Err(case.refuse(error).await),
         };
         let query = case.query;
-        let slot = match self.engine().admission.admit(&self.identity().principal).await {
+        let turn = self.engine().admission.admit(&self.identity().principal);
+        let slot = match in_trace(context, self.engine().watch(Room::Turn(Turn::Running), turn)).await {
             Ok(slot) => slot,
             Err(error) => return Err(case.refuse(error).await),
         };
@@ -468,7 +473,7 @@ pub(super) async fn run_write(
             staged = stop.guard(stage(&session, query, write)) => staged,
         };
         let rows = match staged {
-            Ok((sink, staged)) => sink.commit(staged).await,
+            Ok((sink, staged)) => ledger.commit(sink.commit(staged)).await,
             Err(error) => Err(error),
         };
         match rows {
@@ -523,7 +528,7 @@ pub(super) async fn run_change(change: Change, mut stop: Stop, ledger: Ledger) -
         let made = async {
             for (catalog, step) in steps {
                 stop.guard(async { Ok(()) }).await?;
-                match catalog.change(step, &grant).await {
+                match ledger.commit(catalog.change(step, &grant)).await {
                     Err(error) if Some(error.kind()) == ignore => {}
                     other => other?,
                 }

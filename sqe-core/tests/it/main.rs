@@ -16,6 +16,7 @@ mod lake;
 mod layers;
 mod lifecycle;
 mod memory;
+mod observer;
 mod paths;
 mod people;
 mod planners;
