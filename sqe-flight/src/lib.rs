@@ -13,6 +13,8 @@ mod session;
 mod settings;
 mod status;
 mod token;
+mod trace;
 
 pub use server::{FlightSqlServer, incoming};
 pub use settings::Settings;
+pub use trace::{TraceLayer, Traced};

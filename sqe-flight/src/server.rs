@@ -10,7 +10,9 @@ use tonic::transport::{
     server::{Router, TcpIncoming},
 };
 
-use crate::{metadata::Metadata, session::Sessions, settings::Settings};
+use tower::layer::util::{Identity, Stack};
+
+use crate::{metadata::Metadata, session::Sessions, settings::Settings, trace::TraceLayer};
 
 /// The connections of a listener, for [`Router::serve_with_incoming`] and its like.
 ///
@@ -56,12 +58,13 @@ impl FlightSqlServer {
     /// A plaintext tonic server with this service alone. Connections whose client vanished without a word are noticed
     /// within a minute, and their queries end.
     #[must_use]
-    pub fn router(self) -> Router {
+    pub fn router(self) -> Router<Stack<TraceLayer, Identity>> {
         let service = self.into_service();
         Server::builder()
             .tcp_nodelay(true)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+            .layer(TraceLayer)
             .add_service(service)
     }
 
