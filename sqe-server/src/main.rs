@@ -5,13 +5,20 @@ mod audit;
 mod bench;
 mod cli;
 mod config;
+mod connections;
 mod demo;
 mod exit;
+mod http;
+mod log;
 mod memory;
+mod metrics;
+mod ready;
 mod reload;
 mod serve;
 mod sql;
+mod telemetry;
 mod threads;
+mod watch;
 mod wire;
 
 use std::process::ExitCode;
@@ -27,7 +34,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // Ends with 2 on wrong usage, by itself.
     let cli = Cli::parse();
-    log();
+    // A server logs as its configuration says.
+    if !matches!(cli.command, Command::Serve(_)) {
+        log::plain();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&anyhow::Error::from(error).context("cannot start threads")),
@@ -47,11 +57,4 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
     }
-}
-
-/// Log lines go to standard error, so that standard output holds answers only. `SQE_LOG` chooses what is logged.
-fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SQE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sqe=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

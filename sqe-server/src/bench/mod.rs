@@ -21,7 +21,7 @@ use sqe_core::Secret;
 use crate::{
     cli::{Other, TpchArguments},
     config, demo,
-    serve::Serving,
+    serve::{Serving, Signals},
     wire,
 };
 
@@ -74,7 +74,7 @@ pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
         println!("\nwith a row filter and a mask on customer and orders\n{report}");
     }
     let mut point = point::measure(&serving.uri, &bob, &folder).await?;
-    serving.stop(Duration::from_secs(10)).await?;
+    serving.stop(Duration::from_secs(10), &mut Signals::new()?).await?;
     // The next server needs the trail for itself.
     drop(wired);
     point.ready_seconds = Some(ready::measure(&folder, &bob).await?);

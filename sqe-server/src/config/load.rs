@@ -89,6 +89,9 @@ fn explain(error: &toml::de::Error) -> String {
 
 fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
     let mut paths = vec![&mut config.audit.path];
+    if let Some(telemetry) = &mut config.telemetry {
+        paths.extend(telemetry.otlp_headers_file.iter_mut().chain(&mut telemetry.otlp_ca_file));
+    }
     if let Some(tls) = &mut config.tls {
         paths.extend([&mut tls.cert_file, &mut tls.key_file]);
     }

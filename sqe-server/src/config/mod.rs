@@ -2,8 +2,10 @@
 
 mod identity;
 mod load;
+mod log;
 mod nearest;
 mod profile;
+mod telemetry;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -11,6 +13,8 @@ use serde::Deserialize;
 
 pub(crate) use identity::{IdentityConfig, Keys};
 pub(crate) use load::{PREFIX, load};
+pub(crate) use log::{FILTER, LogConfig, LogFormat};
+pub(crate) use telemetry::TelemetryConfig;
 
 /// A configuration that cannot be used, and what to change.
 #[derive(Debug)]
@@ -28,19 +32,32 @@ impl std::error::Error for ConfigError {}
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Where the server listens, and as what.
     pub(crate) server: ServerConfig,
+    /// TLS for everybody who connects.
     pub(crate) tls: Option<TlsConfig>,
-    /// Asked in this order; the first that knows a credential's kind decides.
+    /// Who vouches for people. Asked in this order; the first that knows a credential's kind decides.
     pub(crate) identity: Vec<IdentityConfig>,
+    /// Who decides what people may do.
     pub(crate) policy: PolicyConfig,
+    /// Which tables there are, by the name that statements call a catalog by. The name `system` is the engine's own.
     pub(crate) catalogs: BTreeMap<String, CatalogConfig>,
+    /// Who hands out leases on the files of catalogs.
     #[serde(default)]
     pub(crate) credentials: CredentialsConfig,
+    /// Where plans run.
     #[serde(default)]
     pub(crate) scheduler: SchedulerConfig,
+    /// The audit trail.
     pub(crate) audit: AuditConfig,
+    /// What bounds statements. What is unset has the engine's default, save the memory.
     #[serde(default)]
     pub(crate) limits: LimitsConfig,
+    /// The server's own log, on standard error.
+    #[serde(default)]
+    pub(crate) log: LogConfig,
+    /// Spans and log lines for an OpenTelemetry collector.
+    pub(crate) telemetry: Option<TelemetryConfig>,
 }
 
 /// `[server]`
@@ -50,6 +67,10 @@ pub(crate) struct ServerConfig {
     /// Where Flight SQL listens.
     #[serde(default = "loopback")]
     pub(crate) listen: SocketAddr,
+    /// Where probes and metrics are served over HTTP: `/healthz`, `/readyz` and `/metrics`. With TLS beyond loopback. Unset:
+    /// nowhere.
+    pub(crate) http: Option<SocketAddr>,
+    /// How much is refused that protects nobody.
     #[serde(default)]
     pub(crate) profile: Profile,
     /// The catalog of names without one. Unset: the first in the alphabet.
@@ -57,7 +78,7 @@ pub(crate) struct ServerConfig {
     /// The schema of names without one.
     #[serde(default = "default_schema")]
     pub(crate) schema: String,
-    /// How long running statements may go on once the server was told to stop.
+    /// How long running statements may go on once the server was told to stop, in seconds.
     #[serde(default = "drain_seconds")]
     pub(crate) drain_seconds: u64,
 }
@@ -169,9 +190,9 @@ pub(crate) struct LimitsConfig {
     pub(crate) statements: Option<usize>,
     /// Statements that one person runs at once.
     pub(crate) statements_per_person: Option<usize>,
-    /// How long a statement waits for its turn before it is refused.
+    /// How long a statement waits for its turn before it is refused, in seconds.
     pub(crate) queue_seconds: Option<u64>,
-    /// The longest that one statement may take.
+    /// The longest that one statement may take, in seconds.
     pub(crate) statement_seconds: Option<u64>,
     /// Memory that all statements share, in bytes. Unset: 60 % of what this process may have.
     pub(crate) memory_bytes: Option<usize>,

@@ -17,7 +17,7 @@ use sqe_auth::DevIssuer;
 use crate::{
     cli::DemoArguments,
     config, reload,
-    serve::{Serving, told_to_stop},
+    serve::{Serving, Signals},
     wire,
 };
 
@@ -48,18 +48,19 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let serving = Serving::start(wired.engine.clone(), arguments.listen, None).await?;
     let tokens = people::tokens(&issuer)?;
     connection::write(&folder, &serving.uri, &tokens)?;
+    let mut signals = Signals::new()?;
     let tour = tour::Tour::new(&serving.uri, &tokens, &folder, Arc::clone(&wired.trail));
     let shown = tour.run().await;
     if arguments.once {
-        serving.stop(Duration::from_secs(10)).await?;
+        serving.stop(Duration::from_secs(10), &mut signals).await?;
         return shown;
     }
     if let Err(error) = shown {
         eprintln!("error: {error:#}");
     }
     invite(&serving.uri, &folder);
-    told_to_stop().await?;
-    serving.stop(Duration::from_secs(10)).await
+    signals.told().await;
+    serving.stop(Duration::from_secs(10), &mut signals).await
 }
 
 fn invite(uri: &str, folder: &Path) {

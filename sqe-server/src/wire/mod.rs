@@ -11,6 +11,7 @@ use sqe_catalog::{LocalVendor, SqlCatalog, SqlOptions, Stores, memory::MemoryCat
 use sqe_core::{
     Engine, Secret,
     engine::{EngineBuilder, Limits},
+    observe::Observer,
     policy::danger::PermitAll,
 };
 use sqe_policy::CedarPolicy;
@@ -31,6 +32,8 @@ pub(crate) struct Wired {
     pub(crate) trail: Arc<Trail>,
     /// The policies, if they are of a kind that can be read again while the engine runs.
     pub(crate) policy: Option<Arc<CedarPolicy>>,
+    /// What statements may hold in memory together, in bytes, if that is bounded.
+    pub(crate) memory: Option<usize>,
 }
 
 /// Builds what the configuration says.
@@ -38,10 +41,19 @@ pub(crate) struct Wired {
 /// # Errors
 /// Something cannot be opened, is not accepted, or does not fit together.
 pub(crate) async fn wire(config: &Config) -> Result<Wired> {
+    watched(config, ()).await
+}
+
+/// The same, with somebody who is told what the engine does.
+///
+/// # Errors
+/// Those of [`wire`].
+pub(crate) async fn watched(config: &Config, observer: impl Observer) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
-    let mut builder =
-        Engine::builder().identity(identity::wire(&config.identity, config.server.profile)?).limits(limits.clone());
+    let memory = limits.memory;
+    let identity = identity::wire(&config.identity, config.server.profile)?;
+    let mut builder = Engine::builder().identity(identity).limits(limits.clone()).observer(observer);
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -60,11 +72,11 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);
     let engine = builder.catalog(SYSTEM, trail.catalog()).shared_audit(Arc::clone(&trail) as _).build()?;
-    Ok(Wired { engine, trail, policy })
+    Ok(Wired { engine, trail, policy, memory })
 }
 
 /// The cryptography of TLS and of tokens is chosen once a process, and tried before anybody logs in.
-fn cryptography() -> Result<()> {
+pub(crate) fn cryptography() -> Result<()> {
     // An error says that one is installed already: fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(sqe_auth::self_test()?)

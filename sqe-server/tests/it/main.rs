@@ -10,6 +10,8 @@ mod demo;
 mod durability;
 mod full_disk;
 mod limits;
+mod operations;
+mod probe;
 mod reload;
 mod site;
 mod stopping;
