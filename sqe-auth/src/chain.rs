@@ -30,6 +30,13 @@ impl Chain {
         self
     }
 
+    /// Adds a provider that others hold, too, and that is asked last.
+    #[must_use]
+    pub fn then_shared(mut self, provider: Arc<dyn IdentityProvider>) -> Self {
+        self.providers.push(provider);
+        self
+    }
+
     /// How many providers it asks.
     #[must_use]
     pub fn len(&self) -> usize {

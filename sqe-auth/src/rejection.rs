@@ -3,11 +3,11 @@
 use sqe_core::Error;
 use thiserror::Error as ThisError;
 
-/// What a client is told about a token that is not accepted, whatever the reason.
+/// What a client is told about credentials that are not accepted, of whatever kind and for whatever reason.
 ///
 /// One message for all: whoever tries tokens learns nothing from the answer. The reason is the error's source, which
 /// operators log and front ends do not send.
-pub const NOT_ACCEPTED: &str = "the token was not accepted; log in again";
+pub const NOT_ACCEPTED: &str = "the credentials were not accepted; log in again";
 
 /// The reason. Values out of the token are quoted, escaped and cut short, because whoever sent it chose them.
 #[derive(Debug, ThisError)]
@@ -54,6 +54,21 @@ pub(crate) enum Rejection {
     LeftOut(Shown),
     #[error("the token's actors are too many or name one of them twice")]
     Actors,
+    #[cfg(feature = "oauth")]
+    #[error("the token's issuer says that it is not active")]
+    Inactive,
+    #[cfg(feature = "oauth")]
+    #[error("the id or the secret of the client {0} is empty or too long")]
+    ClientForm(Shown),
+    #[cfg(feature = "oauth")]
+    #[error("the issuer does not let the client {0} log in with this secret: {1}")]
+    Client(Shown, String),
+    #[cfg(feature = "oauth")]
+    #[error("the token that the client {0} got from the issuer is another client's")]
+    AnotherClient(Shown),
+    #[cfg(feature = "oauth")]
+    #[error("the client {0} failed too often; its issuer is not asked again within this minute")]
+    TooManyFailures(Shown),
 }
 
 impl From<Rejection> for Error {
@@ -63,7 +78,7 @@ impl From<Rejection> for Error {
 }
 
 /// A text that a stranger chose, made safe for a log line: escaped, and at most [`Shown::LENGTH`] characters of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shown(String);
 
 impl Shown {

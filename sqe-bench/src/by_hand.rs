@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::{
 };
 use sqe_core::{Error, Result};
 
-use crate::tpch::{Table, data};
+use crate::suite::Table;
 
 /// What is left of a table under a policy, to be written by hand.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Restriction {
     /// # Errors
     /// `NotFound` if a mask or a hidden column is none of the table's.
     pub fn to_sql(&self) -> Result<String> {
-        let schema = data::schema(self.table);
+        let schema = self.table.schema();
         let named = self.masks.iter().map(|(column, _)| column).chain(&self.hidden);
         if let Some(unknown) = named.into_iter().find(|column| schema.index_of(column).is_err()) {
             return Err(Error::not_found(format!("table {} has no column {unknown}", self.table)));
@@ -188,10 +188,10 @@ mod tests {
     use sqe_core::ErrorKind;
 
     use super::*;
-    use crate::tpch::{Scale, queries};
+    use crate::{suite::Scale, tpch};
 
     fn building() -> Restriction {
-        Restriction::new(Table::Customer)
+        Restriction::new(tpch::CUSTOMER)
             .with_filter("c_mktsegment = 'BUILDING'")
             .with_mask("c_phone", "right(c_phone, 4)")
             .with_hidden("c_acctbal")
@@ -235,9 +235,9 @@ mod tests {
 
     #[test]
     fn a_mask_of_no_column_is_refused() {
-        let wrong = Restriction::new(Table::Customer).with_mask("c_fone", "NULL");
+        let wrong = Restriction::new(tpch::CUSTOMER).with_mask("c_fone", "NULL");
         assert_eq!(restrict("SELECT 1 FROM customer", &[wrong]).unwrap_err().kind(), ErrorKind::NotFound);
-        let right = Restriction::new(Table::Customer).with_mask("c_phone", "NULL");
+        let right = Restriction::new(tpch::CUSTOMER).with_mask("c_phone", "NULL");
         assert!(restrict("SELECT 1 FROM customer", &[right]).is_ok());
     }
 
@@ -245,8 +245,8 @@ mod tests {
     fn queries_that_read_customer_or_orders_are_known() {
         let scale = Scale::new(1.0).unwrap();
         let reads =
-            |id: &u32| reads_any(&queries::query(*id, scale).unwrap(), &[Table::Customer, Table::Orders]).unwrap();
-        let ids: Vec<u32> = queries::IDS.filter(reads).collect();
+            |id: &u32| reads_any(&tpch::SUITE.query(*id, scale).unwrap(), &[tpch::CUSTOMER, tpch::ORDERS]).unwrap();
+        let ids: Vec<u32> = tpch::SUITE.ids().filter(reads).collect();
         assert_eq!(ids, [3, 4, 5, 7, 8, 9, 10, 12, 13, 18, 21, 22]);
     }
 }

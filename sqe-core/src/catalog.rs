@@ -289,6 +289,10 @@ pub enum WriteTarget {
     Append(Arc<dyn CatalogTable>),
     /// Create this table with the written rows, in one commit: a failure leaves no table.
     Create(NewTable),
+    /// Put this new table with the written rows in the place of the one that the same session loaded and that has its name,
+    /// in one commit: a failure leaves the old table. If the old table changed since it was loaded, that is a `Conflict`. The
+    /// old table's files stay for the catalog's own maintenance.
+    Replace(Arc<dyn CatalogTable>, NewTable),
 }
 
 /// A wish to write.

@@ -255,6 +255,7 @@ pub trait IdentityProvider: fmt::Debug + Send + Sync + 'static {
     /// [`ErrorKind::Unauthenticated`]: crate::ErrorKind::Unauthenticated
     ///
     /// # Errors
-    /// `Unauthenticated` for a rejected credential, `Unavailable` when the provider cannot decide now.
+    /// `Unauthenticated` for a rejected credential, `Unavailable` when the provider cannot decide now, `PermissionDenied` for
+    /// good credentials of somebody who may not act as whom they ask for ([`Credentials::ActingAs`]).
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>>;
 }

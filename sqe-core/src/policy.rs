@@ -191,17 +191,20 @@ pub enum Effect {
 pub struct Decision {
     /// Permit or deny.
     pub effect: Effect,
-    /// The ids of the policies that made it so, for the audit trail. Never shown to the person.
+    /// The ids of the policies that made it so, for the audit trail. Not shown to the person unless this is `explainable`.
     pub policies: Vec<String>,
     /// The hash of the immutable policy snapshot that decided.
     pub snapshot: String,
+    /// Whether the person may know which policies made it so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub explainable: bool,
 }
 
 impl Decision {
     /// A denial.
     #[must_use]
     pub fn deny() -> Self {
-        Self { effect: Effect::Deny, policies: Vec::new(), snapshot: String::new() }
+        Self { effect: Effect::Deny, policies: Vec::new(), snapshot: String::new(), explainable: false }
     }
 
     /// A permit that holds nothing back.
@@ -213,7 +216,7 @@ impl Decision {
     /// A permit within restrictions.
     #[must_use]
     pub fn permit_with(restrictions: Restrictions) -> Self {
-        Self { effect: Effect::Permit(restrictions), policies: Vec::new(), snapshot: String::new() }
+        Self { effect: Effect::Permit(restrictions), policies: Vec::new(), snapshot: String::new(), explainable: false }
     }
 
     /// Names the policies and the snapshot that decided.
@@ -221,6 +224,13 @@ impl Decision {
     pub fn decided_by(mut self, policies: Vec<String>, snapshot: impl Into<String>) -> Self {
         self.policies = policies;
         self.snapshot = snapshot.into();
+        self
+    }
+
+    /// Lets the person know which policies decided.
+    #[must_use]
+    pub fn explainable(mut self) -> Self {
+        self.explainable = true;
         self
     }
 

@@ -3,8 +3,8 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch},
-    compute::{CastOptions, cast_with_options},
+    array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array, new_null_array},
+    compute::{CastOptions, cast_with_options, take},
     datatypes::{DataType, Field, Schema},
     ipc::{MessageHeader, root_as_message},
 };
@@ -67,12 +67,28 @@ fn arrange(batch: &RecordBatch, wanted: &Schema) -> Result<RecordBatch> {
     if let Some(order) = order(batch.schema_ref())? {
         batch = batch.project(&order)?;
     }
-    let columns: Vec<ArrayRef> =
-        batch.columns().iter().zip(wanted.fields()).map(|(column, field)| fit(column, field.data_type())).collect();
+    let columns = batch.columns().iter().zip(wanted.fields());
+    let columns = columns.map(|(column, field)| chosen(column).map(|values| fit(&values, field.data_type())));
+    let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
     let names = batch.schema();
     let fields = names.fields().iter().zip(&columns);
     let fields = fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true));
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?)
+}
+
+/// Some clients send each parameter as a union of all the types that they know, of which each row uses one.
+///
+/// # Errors
+/// `InvalidInput` if rows use different ones.
+fn chosen(values: &ArrayRef) -> Result<ArrayRef> {
+    let Some(union) = values.as_union_opt() else { return Ok(Arc::clone(values)) };
+    let mut types = (0..union.len()).map(|row| union.type_id(row));
+    let Some(first) = types.next() else { return Ok(new_null_array(&DataType::Null, 0)) };
+    if types.any(|other| other != first) {
+        return Err(Error::invalid("the rows of one parameter have different types; bind values of one type"));
+    }
+    let places = UInt64Array::from_iter_values((0..union.len()).map(|row| union.value_offset(row) as u64));
+    Ok(take(union.child(first), &places, None)?)
 }
 
 /// The values in the wanted type, if none of them changes by it. Others stay as they are: the engine compares `id` with
@@ -154,13 +170,14 @@ where
     }
 }
 
-fn unreadable() -> Error {
-    Error::invalid("the parameters are not valid Arrow data")
+/// What is said of a message that is none.
+pub(crate) fn unreadable() -> Error {
+    Error::invalid("the rows that were sent are not valid Arrow data")
 }
 
 /// The bytes that a message takes once it is read. A batch has columns without a single byte in its body, so they count
 /// too.
-fn weight(message: &FlightData) -> Result<usize, Status> {
+pub(crate) fn weight(message: &FlightData) -> Result<usize, Status> {
     let header = root_as_message(&message.data_header).map_err(|_| crate::status::to_status(&unreadable()))?;
     let batch = match header.header_type() {
         MessageHeader::RecordBatch => header.header_as_record_batch(),
@@ -169,7 +186,7 @@ fn weight(message: &FlightData) -> Result<usize, Status> {
     };
     // A small compressed body can become any size, past every limit.
     if batch.is_some_and(|batch| batch.compression().is_some()) {
-        let refused = Error::unsupported("compressed parameters are not accepted; send them plain");
+        let refused = Error::unsupported("compressed rows are not accepted; send them plain");
         return Err(crate::status::to_status(&refused));
     }
     let columns = batch.and_then(|batch| batch.nodes()).map_or(0, |nodes| nodes.len());
@@ -185,8 +202,8 @@ pub(crate) fn no_columns() -> Arc<Schema> {
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::{AsArray, DictionaryArray, Float64Array, Int64Array, NullArray, StringArray},
-        datatypes::{Int32Type, Int64Type},
+        array::{DictionaryArray, Float64Array, Int64Array, NullArray, StringArray, UnionArray},
+        datatypes::{Int32Type, Int64Type, UnionFields},
     };
     use arrow_flight::{FlightDescriptor, encode::FlightDataEncoderBuilder};
     use futures::stream;
@@ -250,6 +267,26 @@ mod tests {
         let words: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::from_iter(["x", "y"]));
         let batch = RecordBatch::try_from_iter([("0", words)]).unwrap();
         assert_eq!(types(&Parameters::arrange(vec![batch], &unknown(1)).unwrap()), [DataType::Utf8]);
+    }
+
+    /// As flightsql-dbapi sends them.
+    #[test]
+    fn a_union_is_what_its_rows_use_of_it() {
+        let fields = [(0, Field::new("0", DataType::Int64, true)), (2, Field::new("2", DataType::Utf8, true))];
+        let fields: UnionFields = fields.into_iter().map(|(id, field)| (id, Arc::new(field))).collect();
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7, 8]));
+        let words: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+        let union = |types: Vec<i8>, places: Vec<i32>| {
+            let children = vec![Arc::clone(&numbers), Arc::clone(&words)];
+            let union = UnionArray::try_new(fields.clone(), types.into(), Some(places.into()), children).unwrap();
+            RecordBatch::try_from_iter([("0", Arc::new(union) as ArrayRef)]).unwrap()
+        };
+        let parameters = Parameters::arrange(vec![union(vec![0, 0], vec![1, 0])], &unknown(1)).unwrap();
+        assert_eq!(parameters.batches[0].column(0).as_primitive::<Int64Type>().values().to_vec(), [8, 7]);
+        let parameters = Parameters::arrange(vec![union(vec![2], vec![0])], &unknown(1)).unwrap();
+        assert_eq!(parameters.batches[0].column(0).as_string::<i32>().value(0), "x");
+        let mixed = Parameters::arrange(vec![union(vec![0, 2], vec![0, 0])], &unknown(1)).unwrap_err();
+        assert_eq!(mixed.kind(), ErrorKind::InvalidInput);
     }
 
     fn fitted(values: ArrayRef, wanted: DataType) -> RecordBatch {

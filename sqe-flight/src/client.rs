@@ -1,5 +1,8 @@
 //! A small Flight SQL client, for command lines and tests. It speaks to any Flight SQL server.
 
+mod names;
+mod session;
+
 use std::{fmt, pin::Pin, task::Context, task::Poll, time::Duration};
 
 use arrow::{
@@ -7,7 +10,8 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use arrow_flight::{
-    Action, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, IpcMessage, Ticket,
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, IpcMessage, Ticket,
     decode::FlightRecordBatchStream,
     error::FlightError,
     flight_service_client::FlightServiceClient,
@@ -21,9 +25,11 @@ use sqe_core::{Credentials, Error, Result, Secret};
 use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use url::{Host, Url};
+
+pub use names::{ListedTable, TableFilter};
 
 use crate::{
     protocol::{self, CloseSessionRequest},
@@ -45,10 +51,22 @@ pub struct ConnectOptions {
     /// The authority that the server's certificate must come from, as PEM. Needed for TLS: this client trusts no
     /// authority by itself.
     pub ca_certificate: Option<Vec<u8>>,
+    /// What proves this machine or person to a server that asks for a client certificate.
+    pub client_certificate: Option<ClientCertificate>,
     /// Whether credentials may go to another machine in plaintext. Default: no.
     pub allow_plaintext: bool,
     /// How long to wait for the connection. Default: ten seconds.
     pub timeout: Duration,
+}
+
+/// A certificate chain and its private key, both PEM.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientCertificate {
+    /// The chain, the client's own certificate first.
+    pub chain: Vec<u8>,
+    /// The private key.
+    pub key: Secret,
 }
 
 impl ConnectOptions {
@@ -58,6 +76,7 @@ impl ConnectOptions {
             uri: uri.into(),
             credentials: None,
             ca_certificate: None,
+            client_certificate: None,
             allow_plaintext: false,
             timeout: Duration::from_secs(10),
         }
@@ -81,6 +100,13 @@ impl ConnectOptions {
     #[must_use]
     pub fn with_ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_certificate = Some(pem.into());
+        self
+    }
+
+    /// Shows this certificate chain (PEM, the client's own first) and proves to hold its private key (PEM).
+    #[must_use]
+    pub fn with_client_certificate(mut self, chain: impl Into<Vec<u8>>, key: Secret) -> Self {
+        self.client_certificate = Some(ClientCertificate { chain: chain.into(), key });
         self
     }
 
@@ -117,13 +143,20 @@ impl ConnectOptions {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(Duration::from_secs(30));
         if !tls {
+            if self.client_certificate.is_some() {
+                return Err(Error::invalid("a client certificate needs TLS; use grpc+tls://"));
+            }
             return Ok(endpoint);
         }
         let pem =
             self.ca_certificate.as_ref().ok_or_else(|| Error::invalid("TLS needs the authority's certificate"))?;
+        let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        if let Some(own) = &self.client_certificate {
+            config = config.identity(Identity::from_pem(&own.chain, own.key.expose()));
+        }
         endpoint
-            .tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
-            .map_err(|error| Error::invalid("the authority's certificate cannot be used").with_source(error))
+            .tls_config(config)
+            .map_err(|error| Error::invalid("the certificates cannot be used; are they PEM?").with_source(error))
     }
 }
 
@@ -201,11 +234,35 @@ impl Client {
     /// # Errors
     /// Any; see [`ErrorKind`](sqe_core::ErrorKind).
     pub async fn execute(&self, sql: impl Into<String>) -> Result<Rows> {
+        let info = self.announce(sql).await?;
+        self.rows(info).await
+    }
+
+    /// Has a statement planned, and run if it changes something. What comes back announces its rows, and is what
+    /// [`cancel`](Self::cancel) wants. A call that is dropped stops what it began.
+    ///
+    /// # Errors
+    /// Any; see [`ErrorKind`](sqe_core::ErrorKind).
+    pub async fn announce(&self, sql: impl Into<String>) -> Result<FlightInfo> {
         let query = CommandStatementQuery { query: sql.into(), transaction_id: None };
         let descriptor = FlightDescriptor::new_cmd(query.as_any().encode_to_vec());
         let mut inner = self.inner.clone();
-        let info = inner.get_flight_info(self.request(descriptor)).await.map_err(told)?.into_inner();
-        self.rows(info).await
+        Ok(inner.get_flight_info(self.request(descriptor)).await.map_err(told)?.into_inner())
+    }
+
+    /// Stops a query on the server, by what announced it (`CancelFlightInfo`). Who reads its rows gets `Cancelled`.
+    ///
+    /// # Errors
+    /// `NotFound` if it has ended already; `Unsupported` if the server cannot stop it.
+    pub async fn cancel(&self, info: FlightInfo) -> Result<()> {
+        let body = CancelFlightInfoRequest::new(info).encode_to_vec();
+        let answer: CancelFlightInfoResult = self.act(protocol::CANCEL_FLIGHT_INFO, body).await?;
+        match answer.status() {
+            CancelStatus::Cancelled | CancelStatus::Cancelling => Ok(()),
+            CancelStatus::NotCancellable | CancelStatus::Unspecified => {
+                Err(Error::unsupported("the server cannot stop this statement"))
+            }
+        }
     }
 
     /// Fetches what an info announces, one endpoint after another.
@@ -353,6 +410,13 @@ mod tests {
         let error = options(uri).endpoint().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(!error.message().contains("secret"));
+    }
+
+    #[test]
+    fn a_certificate_needs_tls_and_its_key_is_not_shown() {
+        let shown = options("grpc://localhost:1").with_client_certificate("c", Secret::new("private-key"));
+        assert_eq!(shown.endpoint().unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(!format!("{shown:?}").contains("private-key"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod bind;
 pub mod client;
 mod edge;
+mod incoming;
 mod metadata;
 pub mod protocol;
 mod server;
@@ -12,9 +13,13 @@ mod service;
 mod session;
 mod settings;
 mod status;
+pub mod tls;
 mod token;
 mod trace;
+mod whole;
 
-pub use server::{FlightSqlServer, incoming};
+pub use incoming::{Connection, ConnectionLimits, Incoming, Peer, incoming};
+pub use server::{FlightSqlServer, transport};
 pub use settings::Settings;
 pub use trace::{TraceLayer, Traced};
+pub use whole::FlightSqlService;

@@ -4,29 +4,29 @@ use std::{sync::Arc, time::Duration};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use sqe_core::{Engine, Result};
-use tokio::net::TcpListener;
-use tonic::transport::{
-    Server,
-    server::{Router, TcpIncoming},
-};
-
+use tonic::transport::{Server, server::Router};
 use tower::layer::util::{Identity, Stack};
 
-use crate::{metadata::Metadata, session::Sessions, settings::Settings, trace::TraceLayer};
+use crate::{
+    metadata::Metadata, session::Sessions, settings::Settings, trace::TraceLayer, whole::FlightSqlService,
+};
 
-/// The connections of a listener, for [`Router::serve_with_incoming`] and its like.
-///
-/// Small messages leave at once. Tonic sees to that only for addresses that it listens on by itself, and where nobody does
-/// each answer to a small statement waits some forty milliseconds for an acknowledgement that the client holds back.
+/// How often a connection that says nothing is asked by HTTP/2 whether its client is still there, and how long it may take
+/// to answer (RFC 9113, section 6.7).
+const ASKED: Duration = Duration::from_secs(30);
+const ANSWERED: Duration = Duration::from_secs(20);
+
+/// A tonic server with the settings that this front end wants of one: connections whose client vanished without a word are
+/// noticed within a minute, and their queries end.
 #[must_use]
-pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+pub fn transport() -> Server {
+    Server::builder().tcp_nodelay(true).http2_keepalive_interval(Some(ASKED)).http2_keepalive_timeout(Some(ANSWERED))
 }
 
 /// Speaks Flight SQL for an [`Engine`].
 ///
-/// It is a tonic service: mount [`into_service`](Self::into_service) beside others, or run [`router`](Self::router), with [`incoming`] if the
-/// listener is yours.
+/// It is a tonic service: mount [`into_service`](Self::into_service) beside others, or run [`router`](Self::router), with
+/// [`Incoming`](crate::Incoming) if the listener is yours.
 /// Clones share their sessions.
 #[derive(Debug, Clone)]
 pub struct FlightSqlServer {
@@ -50,42 +50,21 @@ impl FlightSqlServer {
     /// The service, with its limits on messages. What it sends is limited by
     /// [`Settings::target_message_bytes`], save a single row that is larger.
     #[must_use]
-    pub fn into_service(self) -> FlightServiceServer<Self> {
+    pub fn into_service(self) -> FlightSqlService {
         let limit = self.settings.max_message_bytes;
-        FlightServiceServer::new(self).max_decoding_message_size(limit).max_encoding_message_size(usize::MAX)
+        let service = FlightServiceServer::new(self);
+        FlightSqlService::new(service.max_decoding_message_size(limit).max_encoding_message_size(usize::MAX))
     }
 
-    /// A plaintext tonic server with this service alone. Connections whose client vanished without a word are noticed
-    /// within a minute, and their queries end.
+    /// [`transport`] with this service alone. Whether it speaks plaintext or TLS is for the connections to say that it is
+    /// given, see [`Incoming`](crate::Incoming).
     #[must_use]
     pub fn router(self) -> Router<Stack<TraceLayer, Identity>> {
-        let service = self.into_service();
-        Server::builder()
-            .tcp_nodelay(true)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .layer(TraceLayer)
-            .add_service(service)
+        transport().layer(TraceLayer).add_service(self.into_service())
     }
 
     /// Ends all sessions and so all queries.
     pub fn close(&self) {
         self.sessions.close_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::StreamExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn connections_send_small_messages_at_once() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut connections = incoming(listener);
-        let _client = tokio::net::TcpStream::connect(address).await.unwrap();
-        assert!(connections.next().await.unwrap().unwrap().nodelay().unwrap());
     }
 }

@@ -20,6 +20,11 @@ pub struct Settings {
     /// A prepared statement that was not used for so long is closed, with what is bound to it: clients vanish without
     /// closing theirs. Default: one hour.
     pub prepared_idle_timeout: Duration,
+    /// How long a stream waits for its client: until it takes the next rows of an answer, or sends the next ones of a load.
+    /// Then its statement ends. Default: five minutes.
+    pub stream_idle_timeout: Duration,
+    /// How long a call that asks what became of a statement waits for news (`PollFlightInfo`). Default: five seconds.
+    pub poll_wait: Duration,
     /// The largest message that a client may send, in bytes. Default: 16 MiB.
     pub max_message_bytes: usize,
     /// Batches are cut so that a message carries about this many bytes of data. One row is never cut. Default: 2 MiB.
@@ -34,10 +39,11 @@ pub struct Settings {
     pub max_prepared_statements: usize,
     /// Tickets of one session that nobody has redeemed yet. Default: 256.
     pub max_tickets: usize,
-    /// Parameters bound in one call, in bytes of Arrow data. Default: 64 MiB.
+    /// Parameters bound in one call, and one batch of a load, in bytes of Arrow data. Default: 64 MiB.
     pub max_parameter_bytes: usize,
     /// Parameters that the server holds for one person, in bytes of Arrow data: those that are being received, and those
-    /// that are bound to prepared statements, in all of the person's sessions. Default: 256 MiB.
+    /// that are bound to prepared statements, in all of the person's sessions; and the batches of loads that are under way.
+    /// Default: 256 MiB.
     pub max_parameter_bytes_per_person: usize,
     /// What the server keeps for one person between calls, in bytes: texts of prepared statements, and plans that wait
     /// to be fetched, in all of the person's sessions. Default: 256 MiB.
@@ -56,6 +62,8 @@ impl Default for Settings {
             session_max_age: Duration::from_secs(12 * 60 * 60),
             ticket_ttl: Duration::from_secs(5 * 60),
             prepared_idle_timeout: Duration::from_secs(60 * 60),
+            stream_idle_timeout: Duration::from_secs(5 * 60),
+            poll_wait: Duration::from_secs(5),
             max_message_bytes: 16 << 20,
             target_message_bytes: 2 << 20,
             max_statement_bytes: 1 << 20,

@@ -20,12 +20,14 @@ pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
     /// The digest of `parts`, each with its length, so that parts cannot run into each other.
-    pub(crate) fn of(domain: &str, parts: &[&str]) -> Self {
+    pub(crate) fn of<P: AsRef<[u8]>>(domain: &str, parts: impl IntoIterator<Item = P>) -> Self {
         let mut hash = Sha256::new();
-        for part in std::iter::once(&domain).chain(parts) {
+        let mut add = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
+            hash.update(part);
+        };
+        add(domain.as_bytes());
+        parts.into_iter().for_each(|part| add(part.as_ref()));
         Self(hash.finalize().into())
     }
 }
@@ -42,9 +44,9 @@ mod tests {
 
     #[test]
     fn domains_and_parts_do_not_run_into_each_other() {
-        assert_eq!(Digest::of("a", &["b"]), Digest::of("a", &["b"]));
-        assert_ne!(Digest::of("a", &["b"]), Digest::of("b", &["a"]));
-        assert_ne!(Digest::of("basic", &["ab", "c"]), Digest::of("basic", &["a", "bc"]));
+        assert_eq!(Digest::of("a", ["b"]), Digest::of("a", ["b"]));
+        assert_ne!(Digest::of("a", ["b"]), Digest::of("b", ["a"]));
+        assert_ne!(Digest::of("basic", ["ab", "c"]), Digest::of("basic", ["a", "bc"]));
     }
 
     #[test]

@@ -96,7 +96,16 @@ with connect() as connection, connection.cursor() as cursor:
     refused("a syntax error", dbapi.ProgrammingError, lambda: cursor.execute("SELEKT 1"))
     refused("an unknown table", dbapi.Error, lambda: cursor.execute("SELECT * FROM no_such_table"))
     refused("ten megabytes of SQL", dbapi.Error, lambda: cursor.execute("SELECT '" + "x" * (10 << 20) + "'"))
-    refused("bulk ingestion", dbapi.NotSupportedError, lambda: cursor.adbc_ingest("t", pyarrow.table({"a": [1]})))
+    where = dict(zip(("db_schema_name", "catalog_name"), reversed(arguments.schema.split(".")))) if arguments.schema else {}
+    loaded = "adbc_" + uuid.uuid4().hex[:12]
+    rows = pyarrow.table({"id": [1, 2], "word": ["a", None]})
+    check("a load counts its rows", cursor.adbc_ingest(loaded, rows, mode="create", **where) == 2)
+    refused("a table is loaded as a new one once", dbapi.Error, lambda: cursor.adbc_ingest(loaded, rows, mode="create", **where))
+    cursor.adbc_ingest(loaded, rows, mode="append", **where)
+    cursor.execute(f"SELECT count(*), count(word) FROM {prefix}{loaded}")
+    check("loaded rows are there", cursor.fetchone() == (4, 2))
+    refused("a temporary table", dbapi.NotSupportedError, lambda: cursor.adbc_ingest("t", rows, temporary=True))
+    cursor.execute(f"DROP TABLE {prefix}{loaded}")
     long = "y" * (6 << 20)
     cursor.execute("SELECT $1 AS t", (long,))
     check("a value of six megabytes, there and back", cursor.fetchone() == (long,))

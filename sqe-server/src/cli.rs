@@ -3,11 +3,14 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 /// A sovereign SQL engine.
 #[derive(Debug, Parser)]
 #[command(name = "sqe", version, propagate_version = true)]
-#[command(after_help = "Exit codes: 2 usage, 3 authentication, 4 denial, 5 SQL error, 6 unavailable, 1 anything else")]
+#[command(
+    after_help = "Exit codes: 2 usage, 3 authentication, 4 denial, 5 SQL error, 6 unavailable, 7 cancelled, 1 anything else"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -19,8 +22,18 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Serve Flight SQL
     Serve(ServeArguments),
-    /// Run SQL on a server
+    /// Run SQL on a server, at a prompt or from a script
     Sql(SqlArguments),
+    /// Show how a statement is run
+    Explain(ExplainArguments),
+    /// Log in at the OpenID provider of a profile
+    Login(LoginArguments),
+    /// Forget a login, and have the provider take it back
+    Logout(ProfileArguments),
+    /// Ask the server who it takes you for
+    Whoami(WhoamiArguments),
+    /// Print an access token that is good now, for scripts
+    Token(TokenArguments),
     /// Look after the audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -52,33 +65,132 @@ pub(crate) struct ServeArguments {
     pub(crate) config: PathBuf,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct SqlArguments {
-    /// The server: grpc://HOST:PORT, or grpc+tls://HOST:PORT
-    #[arg(long, env = "SQE_URI", default_value = "grpc://127.0.0.1:50051")]
-    pub(crate) uri: String,
+/// Where to connect and as whom.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ConnectArguments {
+    /// A profile of ~/.config/sqe/config.toml [env: SQE_PROFILE]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// The server: grpc://HOST:PORT, or grpc+tls://HOST:PORT [env: SQE_URI] [default: grpc://127.0.0.1:50051]
+    #[arg(long)]
+    pub(crate) uri: Option<String>,
     /// A file that holds the token; without it the variable SQE_TOKEN does
     #[arg(long)]
     pub(crate) token_file: Option<PathBuf>,
     /// The PEM file of the authority that the server's certificate comes from; grpc+tls needs it
     #[arg(long)]
     pub(crate) ca_file: Option<PathBuf>,
-    /// The statements, separated by `;`; without them they are read from standard input
+    /// The PEM file of a certificate to show to the server
+    #[arg(long)]
+    pub(crate) client_cert_file: Option<PathBuf>,
+    /// The PEM file of its private key
+    #[arg(long)]
+    pub(crate) client_key_file: Option<PathBuf>,
+    /// The catalog of names without one
+    #[arg(long)]
+    pub(crate) catalog: Option<String>,
+    /// The schema of names without one
+    #[arg(long)]
+    pub(crate) schema: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlArguments {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArguments,
+    /// Statements, separated by `;`; without them and without files they are read from standard input, or asked for
     #[arg(short, long)]
-    pub(crate) command: Option<String>,
+    pub(crate) command: Vec<String>,
+    /// A file of statements; `-` is standard input
+    #[arg(short, long, conflicts_with = "command")]
+    pub(crate) file: Vec<PathBuf>,
     /// How answers look: a table on a terminal, CSV otherwise
+    #[arg(short, long)]
+    pub(crate) output: Option<Format>,
+    /// Whether to stop at the first statement that fails: yes, but not at the prompt
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) stop_on_error: Option<bool>,
+    /// Keep nothing of what is typed
+    #[arg(long)]
+    pub(crate) no_history: bool,
+    /// Do not show what does not fit the screen with $PAGER
+    #[arg(long)]
+    pub(crate) no_pager: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArguments,
+    /// Run it, and tell what was measured
+    #[arg(long, conflicts_with = "policy")]
+    pub(crate) analyze: bool,
+    /// Tell which policies apply and what they do to it
+    #[arg(long)]
+    pub(crate) policy: bool,
+    /// How the answer looks: text, if nothing is said
+    #[arg(short, long)]
+    pub(crate) output: Option<Format>,
+    /// The statement
+    pub(crate) statement: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArguments {
+    /// A profile of ~/.config/sqe/config.toml [env: SQE_PROFILE]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArguments {
+    /// A profile of ~/.config/sqe/config.toml [env: SQE_PROFILE]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// Log in with a browser on another device
+    #[arg(long)]
+    pub(crate) device: bool,
+    /// Show the address and open no browser
+    #[arg(long, conflicts_with = "device")]
+    pub(crate) no_browser: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhoamiArguments {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArguments,
+    /// How the answer looks: a table on a terminal, CSV otherwise
     #[arg(short, long)]
     pub(crate) output: Option<Format>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Args)]
+pub(crate) struct TokenArguments {
+    /// A profile of ~/.config/sqe/config.toml [env: SQE_PROFILE]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// Show it on a terminal, too
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     /// Lines and columns for people
     Table,
+    /// One value a line
+    Vertical,
     /// RFC 4180, with a header
     Csv,
+    /// A table of GitHub's Markdown
+    Markdown,
     /// An array of objects
     Json,
+    /// One object a line
+    Ndjson,
+    /// A stream of Arrow IPC messages
+    Arrow,
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,12 +212,16 @@ pub(crate) struct VerifyArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// The 22 queries of TPC-H
-    Tpch(TpchArguments),
+    Tpch(BenchArguments),
+    /// The 99 queries of TPC-DS
+    Tpcds(BenchArguments),
+    /// Many clients at once
+    Load(LoadArguments),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct TpchArguments {
-    /// TPC-H scale factor; 1 is about a gigabyte [default: that of the data in DIR, else 1]
+pub(crate) struct BenchArguments {
+    /// Scale factor; 1 is about a gigabyte [default: that of the data in DIR, else 1]
     #[arg(long, value_parser = scale)]
     pub(crate) scale: Option<f64>,
     /// Other engines to run on the same data in the same run
@@ -117,12 +233,38 @@ pub(crate) struct TpchArguments {
     /// How often each query runs on each engine; medians are reported
     #[arg(long, default_value = "5", value_parser = runs)]
     pub(crate) runs: usize,
+    /// How often it runs before, off the clock; answers count all the same
+    #[arg(long, default_value = "1")]
+    pub(crate) warm_ups: usize,
+    /// Only these queries, by number [default: all]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) queries: Vec<u32>,
     /// Where data is kept between runs; without it in a folder that is removed at the end
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Also run as a person with a row filter and a mask on `customer` and `orders`
+    /// Also run as a person with row filters and masks: on `customer` and `orders` of TPC-H, on `customer` and
+    /// `store_sales` of TPC-DS
     #[arg(long)]
     pub(crate) governed: bool,
+    /// Where the report goes, as JSON
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArguments {
+    /// How many clients ask at once
+    #[arg(long, default_value = "32", value_parser = runs)]
+    pub(crate) clients: usize,
+    /// For how long they send new statements
+    #[arg(long, default_value = "300")]
+    pub(crate) seconds: u64,
+    /// TPC-H scale factor; 1 is about a gigabyte [default: that of the data in DIR, else 1]
+    #[arg(long, value_parser = scale)]
+    pub(crate) scale: Option<f64>,
+    /// Where data is kept between runs; without it in a folder that is removed at the end
+    #[arg(long)]
+    pub(crate) data_dir: Option<PathBuf>,
     /// Where the report goes, as JSON
     #[arg(long)]
     pub(crate) out: PathBuf,
@@ -141,7 +283,7 @@ fn runs(text: &str) -> Result<usize, String> {
 }
 
 fn scale(text: &str) -> Result<f64, String> {
-    text.parse::<sqe_bench::tpch::Scale>().map(|scale| scale.factor()).map_err(|error| error.to_string())
+    text.parse::<sqe_bench::suite::Scale>().map(|scale| scale.factor()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

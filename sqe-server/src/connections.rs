@@ -10,17 +10,16 @@ use std::{
 use futures::{Stream, StreamExt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
 use crate::metrics::Sources;
 
 /// The same connections, counted.
-pub(crate) fn counted(
-    connections: impl Stream<Item = io::Result<TcpStream>>,
+pub(crate) fn counted<C>(
+    connections: impl Stream<Item = io::Result<C>>,
     sources: Arc<Sources>,
-) -> impl Stream<Item = io::Result<Counted>> {
+) -> impl Stream<Item = io::Result<Counted<C>>> {
     connections.map(move |connection| {
         let stream = connection?;
         sources.connections.fetch_add(1, Ordering::Relaxed);
@@ -31,32 +30,32 @@ pub(crate) fn counted(
 
 /// A connection that is counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Counted {
-    stream: TcpStream,
+pub(crate) struct Counted<C> {
+    stream: C,
     sources: Arc<Sources>,
 }
 
-impl Drop for Counted {
+impl<C> Drop for Counted<C> {
     fn drop(&mut self) {
         self.sources.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Connected for Counted {
-    type ConnectInfo = TcpConnectInfo;
+impl<C: Connected> Connected for Counted<C> {
+    type ConnectInfo = C::ConnectInfo;
 
-    fn connect_info(&self) -> TcpConnectInfo {
+    fn connect_info(&self) -> C::ConnectInfo {
         self.stream.connect_info()
     }
 }
 
-impl AsyncRead for Counted {
+impl<C: AsyncRead + Unpin> AsyncRead for Counted<C> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, into)
     }
 }
 
-impl AsyncWrite for Counted {
+impl<C: AsyncWrite + Unpin> AsyncWrite for Counted<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, from)
     }

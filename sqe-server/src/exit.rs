@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use sqe_core::ErrorKind;
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, sql::write::visible::visible_lines};
 
 /// Why the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(crate) enum Exit {
     Denial = 4,
     Sql = 5,
     Unavailable = 6,
+    Cancelled = 7,
 }
 
 /// A mistake on the command line that only shows once the program runs.
@@ -29,10 +30,35 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// A failure that was told when it happened.
+#[derive(Debug)]
+pub(crate) struct Told(Exit);
+
+impl Told {
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        Self(code(error))
+    }
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("something failed before")
+    }
+}
+
+impl std::error::Error for Told {}
+
 /// Tells what happened on standard error and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", words(error));
+    if !error.is::<Told>() {
+        tell(error);
+    }
     ExitCode::from(code(error) as u8)
+}
+
+/// Tells what happened on standard error. Messages can hold data, and data may not speak to the terminal.
+pub(crate) fn tell(error: &anyhow::Error) {
+    eprintln!("error: {}", visible_lines(&words(error)));
 }
 
 /// What happened, from the outside in. The causes of an engine's own error are for the log.
@@ -48,7 +74,11 @@ fn words(error: &anyhow::Error) -> String {
     words.join(": ")
 }
 
-fn code(error: &anyhow::Error) -> Exit {
+/// What a failure means to whoever started the program.
+pub(crate) fn code(error: &anyhow::Error) -> Exit {
+    if let Some(Told(exit)) = error.downcast_ref() {
+        return *exit;
+    }
     // What was added to an error as context is found by the error alone, not in its chain.
     if error.is::<UsageError>() || error.is::<ConfigError>() {
         return Exit::Usage;
@@ -74,6 +104,7 @@ fn of_kind(kind: ErrorKind) -> Exit {
         | ErrorKind::Conflict
         | ErrorKind::Unsupported => Exit::Sql,
         ErrorKind::Unavailable | ErrorKind::ResourceExhausted | ErrorKind::DeadlineExceeded => Exit::Unavailable,
+        ErrorKind::Cancelled => Exit::Cancelled,
         _ => Exit::Other,
     }
 }
@@ -91,6 +122,7 @@ mod tests {
     #[case(ErrorKind::InvalidInput, Exit::Sql)]
     #[case(ErrorKind::NotFound, Exit::Sql)]
     #[case(ErrorKind::Unavailable, Exit::Unavailable)]
+    #[case(ErrorKind::Cancelled, Exit::Cancelled)]
     #[case(ErrorKind::Internal, Exit::Other)]
     fn a_kind_keeps_its_meaning_through_added_context(#[case] kind: ErrorKind, #[case] exit: Exit) {
         let error = Err::<(), _>(sqe_core::Error::new(kind, "x")).context("while asking").unwrap_err();

@@ -3,6 +3,7 @@
 
 mod audit;
 mod bench;
+mod certificates;
 mod cli;
 mod config;
 mod connections;
@@ -10,12 +11,15 @@ mod demo;
 mod exit;
 mod http;
 mod log;
+mod login;
 mod memory;
 mod metrics;
+mod profile;
 mod ready;
 mod reload;
 mod serve;
 mod sql;
+mod surroundings;
 mod telemetry;
 mod threads;
 mod watch;
@@ -47,8 +51,15 @@ fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Explain(arguments) => sql::explain(arguments).await,
+            Command::Login(arguments) => login::login(arguments).await,
+            Command::Logout(arguments) => login::logout(arguments).await,
+            Command::Whoami(arguments) => login::whoami(arguments).await,
+            Command::Token(arguments) => login::token(arguments).await,
             Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(arguments),
-            Command::Bench(BenchCommand::Tpch(arguments)) => bench::tpch(arguments).await,
+            Command::Bench(BenchCommand::Tpch(arguments)) => bench::run(&bench::TPCH, arguments).await,
+            Command::Bench(BenchCommand::Tpcds(arguments)) => bench::run(&bench::TPCDS, arguments).await,
+            Command::Bench(BenchCommand::Load(arguments)) => bench::load(arguments).await,
         }
     });
     // A thread that still reads from a slow disk must not keep the process.

@@ -2,22 +2,20 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
-use arrow_flight::flight_service_server::FlightServiceServer;
 use sqe_core::Engine;
-use sqe_flight::{FlightSqlServer, Settings, TraceLayer};
+use sqe_flight::{ConnectionLimits, FlightSqlServer, FlightSqlService, Incoming, Settings, TraceLayer, transport};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
-use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    certificates,
     cli::ServeArguments,
-    config::{self, Config, ConfigError, TlsConfig},
+    config::{self, Config, ConfigError, LimitsConfig, TlsConfig},
     connections::counted,
     http::Http,
     log,
@@ -72,13 +70,14 @@ fn start_telemetry(config: &Config, sources: &Sources) -> Result<Option<Telemetr
 
 async fn served(config: &Config, sources: &Arc<Sources>, watch: &Arc<Watch>, http: Option<&Http>) -> Result<()> {
     let mut stop = Signals::new()?;
-    let wired = wire::watched(config, Arc::clone(watch)).await.with_context(cannot)?;
+    let mut wired = wire::watched(config, Arc::clone(watch)).await.with_context(cannot)?;
     if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
         tracing::warn!("plaintext beyond loopback: whoever listens on the network can read tokens and answers");
     }
     reload::on_hangup(wired.policy)?;
     let engine = wired.engine.clone();
-    let serving = Serving::watched(wired.engine, config.server.listen, config.tls.as_ref(), Arc::clone(sources));
+    let serving =
+        Serving::watched(wired.engine, config.server.listen, config.tls.as_ref(), &config.limits, Arc::clone(sources));
     let serving = serving.await.with_context(cannot)?;
     if let Some(bytes) = wired.memory {
         let _first = sources.memory_limit.set(bytes);
@@ -94,7 +93,10 @@ async fn served(config: &Config, sources: &Arc<Sources>, watch: &Arc<Watch>, htt
     health.abort();
     let seconds = config.server.drain_seconds;
     tracing::info!("stopping: nothing new is accepted, running statements have {seconds} seconds");
-    serving.stop(Duration::from_secs(seconds), &mut stop).await
+    let stopped = serving.stop(Duration::from_secs(seconds), &mut stop).await;
+    // They hold the engine, and so the trail.
+    wired.watches.shutdown().await;
+    stopped
     // Dropping the trail writes what waits in it.
 }
 
@@ -113,7 +115,7 @@ async fn keep_health(health: HealthReporter, watch: Arc<Watch>) {
 async fn tell_health(health: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
     // The empty name is the server as a whole (gRPC health checking protocol).
-    for service in ["", <FlightServiceServer<FlightSqlServer> as tonic::server::NamedService>::NAME] {
+    for service in ["", <FlightSqlService as tonic::server::NamedService>::NAME] {
         health.set_service_status(service, status).await;
     }
 }
@@ -167,8 +169,13 @@ impl Serving {
     ///
     /// # Errors
     /// The address is taken or not this machine's, or the certificate or its key cannot be used.
-    pub(crate) async fn start(engine: Engine, address: SocketAddr, tls: Option<&TlsConfig>) -> Result<Self> {
-        Self::watched(engine, address, tls, Arc::default()).await
+    pub(crate) async fn start(
+        engine: Engine,
+        address: SocketAddr,
+        tls: Option<&TlsConfig>,
+        limits: &LimitsConfig,
+    ) -> Result<Self> {
+        Self::watched(engine, address, tls, limits, Arc::default()).await
     }
 
     /// The same, with its connections counted.
@@ -179,26 +186,31 @@ impl Serving {
         engine: Engine,
         address: SocketAddr,
         tls: Option<&TlsConfig>,
+        limits: &LimitsConfig,
         sources: Arc<Sources>,
     ) -> Result<Self> {
-        let server = FlightSqlServer::new(engine.clone(), Settings::default())?;
-        let builder = match tls {
-            None => plain(),
-            Some(tls) => secure(plain(), tls)?,
-        };
+        let mut settings = Settings::default();
+        settings.max_message_bytes = limits.message_bytes.unwrap_or(settings.max_message_bytes);
+        let mut connections = ConnectionLimits::default();
+        connections.max_connections = limits.connections.unwrap_or(connections.max_connections);
+        let server = FlightSqlServer::new(engine.clone(), settings)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         tell_health(&health, true).await;
-        let router = builder.layer(TraceLayer).add_service(health_service).add_service(server.clone().into_service());
         let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
         let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
         let uri = format!("{scheme}://{}", listener.local_addr()?);
+        let mut incoming = Incoming::new(listener, &connections);
+        if let Some(tls) = tls {
+            incoming = incoming.with_tls(certificates::follow(tls)?);
+        }
+        let router =
+            transport().layer(TraceLayer).add_service(health_service).add_service(server.clone().into_service());
         let (stop, stopped) = oneshot::channel();
         let until = async move {
             // An error says that the other end was dropped: that is a stop, too.
             let _ = stopped.await;
         };
-        let connections = counted(sqe_flight::incoming(listener), sources);
-        let task = tokio::spawn(router.serve_with_incoming_shutdown(connections, until));
+        let task = tokio::spawn(router.serve_with_incoming_shutdown(counted(incoming, sources), until));
         Ok(Self { uri, engine, server, health, stop, task })
     }
 
@@ -240,18 +252,4 @@ impl Serving {
         tracing::info!(seconds = began.elapsed().as_secs_f64(), left, "stopped: what still ran was cancelled");
         Ok(())
     }
-}
-
-/// Connections whose client vanished without a word are noticed within a minute, and their queries end.
-fn plain() -> Server {
-    Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-}
-
-fn secure(server: Server, tls: &TlsConfig) -> Result<Server> {
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let identity = Identity::from_pem(read(&tls.cert_file)?, read(&tls.key_file)?);
-    server.tls_config(ServerTlsConfig::new().identity(identity)).context("the certificate and its key cannot be used")
 }

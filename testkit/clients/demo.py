@@ -28,6 +28,12 @@ class Demo:
         header = adbc_driver_flightsql.DatabaseOptions.AUTHORIZATION_HEADER.value
         return flight_sql.connect(self.uri, db_kwargs={header: f"Bearer {token}", **options}, autocommit=True)
 
+    def login(self, person):
+        """A session of its own: options of that of a token hold for all who show the token."""
+        names = adbc_driver_manager.DatabaseOptions
+        options = {names.USERNAME.value: person, names.PASSWORD.value: self.tokens[person]}
+        return flight_sql.connect(self.uri, db_kwargs=options, autocommit=True)
+
     @contextlib.contextmanager
     def cursor(self, person):
         with self.connect(person) as connection, connection.cursor() as cursor:

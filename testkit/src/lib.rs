@@ -5,6 +5,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 #![expect(clippy::disallowed_methods, reason = "tests find their tools by environment")]
 
+pub mod idp;
+pub mod node;
 pub mod process;
 pub mod python;
 pub mod reference;

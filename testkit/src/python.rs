@@ -1,4 +1,4 @@
-//! The Python environment of `testkit/requirements.txt`, with real clients and independent engines in it.
+//! The Python environments of `testkit/requirements*.txt`, with real clients and independent engines in them.
 
 use std::{
     ffi::OsStr,
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// A Python interpreter with the packages of `testkit/requirements.txt`.
+/// A Python interpreter with the packages of one environment.
 #[derive(Debug, Clone)]
 pub struct Python {
     interpreter: PathBuf,
@@ -21,9 +21,22 @@ impl Python {
     /// # Errors
     /// It is missing or does not start, and this is CI.
     pub fn find() -> Result<Option<Self>> {
-        let named = std::env::var_os("SQE_TEST_PYTHON").map(PathBuf::from).filter(|path| path.is_file());
+        Self::named("SQE_TEST_PYTHON")
+    }
+
+    /// The interpreter with the packages of `testkit/requirements-flightsql-dbapi.txt`, which
+    /// `SQE_TEST_PYTHON_FLIGHTSQL_DBAPI` names.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn with_flightsql_dbapi() -> Result<Option<Self>> {
+        Self::named("SQE_TEST_PYTHON_FLIGHTSQL_DBAPI")
+    }
+
+    fn named(variable: &str) -> Result<Option<Self>> {
+        let named = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file());
         let python = named.map(|interpreter| Self { interpreter });
-        crate::required("SQE_TEST_PYTHON (run `cargo xtask test setup`, then name its python)", python)
+        crate::required(&format!("{variable} (run `cargo xtask test setup`, then name its python)"), python)
     }
 
     /// The interpreter's path.

@@ -1,4 +1,4 @@
-//! Where things are: the workspace's root, its packages, and the Python environment of the tests.
+//! Where things are: the workspace's root, its packages, and the Python and Node environments of the tests.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -17,6 +17,28 @@ const UNIFICATION: [&str; 3] = [
     "CARGO_RESOLVER_FEATURE_UNIFICATION",
     "CARGO_UNSTABLE_FEATURE_UNIFICATION",
     "__CARGO_TEST_CHANNEL_OVERRIDE_DO_NOT_USE_THIS",
+];
+
+/// A Python environment of the tests: what is in it, and the variable that tells the tests where its interpreter is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Environment {
+    /// The file of its requirements.
+    pub(crate) requirements: &'static str,
+    /// The name of the variable.
+    pub(crate) variable: &'static str,
+}
+
+/// The tools, most clients, and independent engines.
+pub(crate) const MAIN: Environment =
+    Environment { requirements: "testkit/requirements.txt", variable: "SQE_TEST_PYTHON" };
+
+/// All environments. Clients that need other versions of what the main one holds have their own.
+pub(crate) const ENVIRONMENTS: [Environment; 2] = [
+    MAIN,
+    Environment {
+        requirements: "testkit/requirements-flightsql-dbapi.txt",
+        variable: "SQE_TEST_PYTHON_FLIGHTSQL_DBAPI",
+    },
 ];
 
 /// The workspace's root folder.
@@ -41,9 +63,15 @@ impl Workspace {
         for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
             command.env_remove(name);
         }
-        let python = self.python();
-        if python.exists() {
-            command.env("SQE_TEST_PYTHON", python);
+        for environment in ENVIRONMENTS {
+            let python = self.python(environment);
+            if python.exists() {
+                command.env(environment.variable, python);
+            }
+        }
+        let modules = self.node_modules();
+        if modules.exists() {
+            command.env("SQE_TEST_NODE_MODULES", modules);
         }
         command
     }
@@ -72,26 +100,42 @@ impl Workspace {
         Ok(names.lines().filter(|name| self.root.join(name).is_file()).map(str::to_owned).collect())
     }
 
-    /// What the Python environment holds.
-    pub(crate) fn requirements(&self) -> PathBuf {
-        self.root.join("testkit/requirements.txt")
+    /// The folder of a Python environment. Its name follows the requirements, so that a change of them makes a new one.
+    pub(crate) fn venv(&self, environment: Environment) -> PathBuf {
+        self.named_after("venv", &[self.root.join(environment.requirements)])
     }
 
-    /// The Python environment's folder. Its name follows the requirements, so that a change of them makes a new one.
-    pub(crate) fn venv(&self) -> PathBuf {
+    /// What the Node environment holds: `package.json` and its lock.
+    pub(crate) fn node_packages(&self) -> [PathBuf; 2] {
+        ["testkit/package.json", "testkit/package-lock.json"].map(|name| self.root.join(name))
+    }
+
+    /// The Node environment's folder, whose name follows its packages.
+    pub(crate) fn node(&self) -> PathBuf {
+        self.named_after("node", &self.node_packages())
+    }
+
+    /// Its packages; there only after the setup stage.
+    pub(crate) fn node_modules(&self) -> PathBuf {
+        self.node().join("node_modules")
+    }
+
+    fn named_after(&self, kind: &str, contents: &[PathBuf]) -> PathBuf {
         let mut hasher = DefaultHasher::new();
-        std::fs::read(self.requirements()).unwrap_or_default().hash(&mut hasher);
-        self.target().join(format!("venv-{:08x}", hasher.finish() & 0xffff_ffff))
+        for file in contents {
+            std::fs::read(file).unwrap_or_default().hash(&mut hasher);
+        }
+        self.target().join(format!("{kind}-{:08x}", hasher.finish() & 0xffff_ffff))
     }
 
     /// The environment's interpreter; there only after the setup stage.
-    pub(crate) fn python(&self) -> PathBuf {
-        self.venv().join("bin/python")
+    pub(crate) fn python(&self, environment: Environment) -> PathBuf {
+        self.venv(environment).join("bin/python")
     }
 
-    /// A tool that the environment holds.
+    /// A tool that the main environment holds.
     pub(crate) fn tool(&self, name: &str) -> Command {
-        let mut command = Command::new(self.venv().join("bin").join(name));
+        let mut command = Command::new(self.venv(MAIN).join("bin").join(name));
         command.current_dir(&self.root);
         command
     }

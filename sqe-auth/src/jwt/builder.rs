@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sqe_core::{Error, Result};
 
-use super::{JwtVerifier, Rules, TokenType, mapping::Mapping};
-use crate::{KeyFamily, KeySet, keys::KeySource, self_test};
+use super::{JwtVerifier, Rules, TokenType};
+use crate::{ClaimMapping, KeyFamily, KeySet, claims::Expected, keys::KeySource, self_test};
 
 /// The longest leeway. Clocks that differ more are broken, and each second is one in which a stolen token lives on.
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ pub struct JwtVerifierBuilder {
     types: Vec<TokenType>,
     leeway: Duration,
     max_bytes: usize,
-    mapping: Mapping,
+    mapping: ClaimMapping,
     basic_password: bool,
     keys: Option<Keys>,
 }
@@ -31,7 +31,7 @@ pub struct JwtVerifierBuilder {
 enum Keys {
     Fixed(KeySet),
     #[cfg(feature = "jwks")]
-    Url(String, crate::JwksSettings),
+    Remote(crate::keys::Location, crate::JwksSettings),
 }
 
 impl JwtVerifierBuilder {
@@ -43,12 +43,7 @@ impl JwtVerifierBuilder {
             types: vec![TokenType::AccessToken, TokenType::Jwt],
             leeway: Duration::from_secs(30),
             max_bytes: 16 * 1024,
-            mapping: Mapping {
-                groups: Some("groups".into()),
-                roles: Some("roles".into()),
-                display_names: vec!["name".into(), "preferred_username".into()],
-                attributes: Vec::new(),
-            },
+            mapping: ClaimMapping::default(),
             basic_password: false,
             keys: None,
         }
@@ -76,7 +71,14 @@ impl JwtVerifierBuilder {
     /// The issuer's keys, fetched from the URL of its JSON Web Key Set: https, or http on a loopback address.
     #[cfg(feature = "jwks")]
     pub fn jwks_url(mut self, url: impl Into<String>, settings: crate::JwksSettings) -> Self {
-        self.keys = Some(Keys::Url(url.into(), settings));
+        self.keys = Some(Keys::Remote(crate::keys::Location::Configured(url.into()), settings));
+        self
+    }
+
+    /// The issuer's keys, fetched from where the issuer says in its metadata. `discovery` must be of the same issuer.
+    #[cfg(feature = "jwks")]
+    pub fn discover(mut self, discovery: &crate::Discovery, settings: crate::JwksSettings) -> Self {
+        self.keys = Some(Keys::Remote(crate::keys::Location::Discovered(discovery.clone()), settings));
         self
     }
 
@@ -100,31 +102,33 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// The claim that lists a person's groups, `groups` unless set. It is a list of texts or one text with spaces
-    /// between the names; a token in which it is something else is rejected. A name that begins with `/` is a JSON
-    /// pointer (RFC 6901), such as `/realm_access/roles`. `None`: no groups are taken from tokens.
+    /// Which claims become groups, roles, attributes and a name to read.
+    pub fn mapping(mut self, mapping: ClaimMapping) -> Self {
+        self.mapping = mapping;
+        self
+    }
+
+    /// Sets [`ClaimMapping::groups_claim`].
     pub fn groups_claim(mut self, claim: Option<&str>) -> Self {
-        self.mapping.groups = claim.map(str::to_owned);
+        self.mapping = self.mapping.groups_claim(claim);
         self
     }
 
-    /// The claim that lists a person's roles, `roles` unless set; like [`groups_claim`](Self::groups_claim).
+    /// Sets [`ClaimMapping::roles_claim`].
     pub fn roles_claim(mut self, claim: Option<&str>) -> Self {
-        self.mapping.roles = claim.map(str::to_owned);
+        self.mapping = self.mapping.roles_claim(claim);
         self
     }
 
-    /// Claims that become attributes of these names, for policies. Texts stay as they are, everything else becomes
-    /// JSON text; a claim that is missing or null becomes no attribute. Names are as in
-    /// [`groups_claim`](Self::groups_claim).
+    /// Sets [`ClaimMapping::attributes`].
     pub fn attributes<S: Into<String>>(mut self, claims: impl IntoIterator<Item = S>) -> Self {
-        self.mapping.attributes = claims.into_iter().map(Into::into).collect();
+        self.mapping = self.mapping.attributes(claims);
         self
     }
 
-    /// Claims to take a name for people to read from, in order. `name`, then `preferred_username` unless set.
+    /// Sets [`ClaimMapping::display_name_claims`].
     pub fn display_name_claims<S: Into<String>>(mut self, claims: impl IntoIterator<Item = S>) -> Self {
-        self.mapping.display_names = claims.into_iter().map(Into::into).collect();
+        self.mapping = self.mapping.display_name_claims(claims);
         self
     }
 
@@ -150,10 +154,7 @@ impl JwtVerifierBuilder {
         if self.types.is_empty() {
             return Err(Error::invalid("a token verifier needs at least one type of token that it accepts"));
         }
-        let Mapping { groups, roles, display_names, attributes } = &self.mapping;
-        if groups.iter().chain(roles).chain(display_names).chain(attributes).any(String::is_empty) {
-            return Err(Error::invalid("the name of a claim is empty; name a claim or leave it out"));
-        }
+        self.mapping.check()?;
         if self.leeway > MAX_LEEWAY {
             return Err(Error::invalid("the leeway for clocks is at most 60 seconds; set the clocks"));
         }
@@ -176,17 +177,25 @@ impl JwtVerifierBuilder {
                 KeySource::Fixed(set)
             }
             #[cfg(feature = "jwks")]
-            Some(Keys::Url(url, settings)) => {
-                KeySource::Remote(crate::keys::RemoteKeys::new(&url, self.family, settings)?)
+            Some(Keys::Remote(location, settings)) => {
+                if matches!(&location, crate::keys::Location::Discovered(discovery) if discovery.issuer() != self.issuer)
+                {
+                    return Err(Error::invalid(
+                        "a token verifier's metadata is that of another issuer; configure its own",
+                    ));
+                }
+                KeySource::Remote(crate::keys::RemoteKeys::new(location, self.family, settings)?)
             }
         };
         Ok(JwtVerifier {
             rules: Rules {
-                issuer: self.issuer,
-                audiences: self.audiences,
+                claims: Expected {
+                    issuer: self.issuer,
+                    audiences: self.audiences,
+                    leeway: chrono::Duration::from_std(self.leeway).unwrap_or_else(|_| chrono::Duration::zero()),
+                },
                 family: self.family,
                 types: self.types,
-                leeway: chrono::Duration::from_std(self.leeway).unwrap_or_else(|_| chrono::Duration::zero()),
                 max_bytes: self.max_bytes,
             },
             mapping: self.mapping,

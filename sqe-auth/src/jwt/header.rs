@@ -4,7 +4,10 @@ use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
 use super::Rules;
-use crate::rejection::{Rejection, Shown};
+use crate::{
+    claims::check_is_access,
+    rejection::{Rejection, Shown},
+};
 
 /// What a token's `typ` may be (RFC 7515, 4.1.9; RFC 9068, 2.1).
 ///
@@ -15,7 +18,7 @@ use crate::rejection::{Rejection, Shown};
 /// - a claim `at_hash`, `c_hash` or `s_hash`, which only ID tokens have (OpenID Connect Core 1.0, 3.3.2.11; FAPI 1.0);
 /// - a claim `nonce` (Core, 2), unless its claim `typ` is `Bearer`: older Keycloak releases repeat the nonce there;
 /// - a claim `typ` other than `Bearer` (Keycloak: `ID`, `Refresh`, `Offline`, `Logout`);
-/// - a claim `token_use` other than `access` (Cognito);
+/// - a claim `token_use` other than `access` (Cognito) or `access_token` (Hydra);
 /// - a claim `events`: a security event or logout token (RFC 8417).
 ///
 /// An ID token without any of these marks still differs in its audience, which is the application. So give an engine
@@ -68,17 +71,5 @@ fn check_type(header: &Value, claims: &Value, accepted: &[TokenType]) -> Result<
     if kind == TokenType::AccessToken {
         return Ok(());
     }
-    let marks: &[&'static str] = match claims.get("typ") {
-        Some(Value::String(typ)) if typ == "Bearer" => &["at_hash", "c_hash", "s_hash", "events"],
-        Some(_) => return Err(Rejection::NotAccess("typ")),
-        None => &["at_hash", "c_hash", "s_hash", "events", "nonce"],
-    };
-    if let Some(mark) = marks.iter().find(|mark| claims.get(**mark).is_some()) {
-        return Err(Rejection::NotAccess(mark));
-    }
-    match claims.get("token_use") {
-        None => Ok(()),
-        Some(usage) if usage == "access" => Ok(()),
-        Some(_) => Err(Rejection::NotAccess("token_use")),
-    }
+    check_is_access(claims)
 }

@@ -1,30 +1,36 @@
 //! JSON Web Tokens as access tokens.
 
 mod builder;
-mod claims;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod header;
-mod mapping;
+mod logout;
 mod token;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
+use serde_json::Value;
 use sqe_core::{Credentials, Identity, IdentityProvider, Result, Secret};
 
 pub use builder::JwtVerifierBuilder;
 pub use header::TokenType;
+pub use logout::{Logout, LogoutVerifier};
 
-use crate::{DEVELOPMENT_ISSUER, keys::KeySource, rejection::Rejection};
-use mapping::Mapping;
-use token::{Parts, Token};
+use crate::{
+    ClaimMapping, DEVELOPMENT_ISSUER,
+    claims::{self, Expected},
+    keys::KeySource,
+    rejection::Rejection,
+};
+pub(crate) use token::Parts;
+use token::Token;
 
 /// What one issuer's tokens must be like.
 #[derive(Debug)]
 struct Rules {
-    issuer: String,
-    audiences: Vec<String>,
+    claims: Expected,
     family: crate::KeyFamily,
     types: Vec<TokenType>,
-    leeway: chrono::Duration,
     max_bytes: usize,
 }
 
@@ -43,6 +49,7 @@ struct Rules {
 ///   60 seconds; they are numbers between 0 and the year 9999.
 /// - `iss` is the issuer and `aud` names one of the configured audiences, letter by letter; `sub` is a text without
 ///   control characters, neither empty nor longer than 1024 bytes.
+/// - `jti` and `sid`, if there, are texts like `sub`: by them the token is revoked.
 /// - No `cnf`: a token that is bound to a key (RFC 7800, RFC 8705, RFC 9449) is not a bearer token.
 ///
 /// Then `sub` becomes the subject, `act` the actors (RFC 8693, 4.1), configured claims become groups, roles and
@@ -51,7 +58,7 @@ struct Rules {
 #[derive(Debug)]
 pub struct JwtVerifier {
     rules: Rules,
-    mapping: Mapping,
+    mapping: ClaimMapping,
     keys: KeySource,
     basic_password: bool,
 }
@@ -65,13 +72,13 @@ impl JwtVerifier {
     /// The issuer whose tokens it verifies.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.rules.issuer
+        &self.rules.claims.issuer
     }
 
     /// Whether the issuer is the local [`DEVELOPMENT_ISSUER`]. A production profile refuses such a verifier.
     #[must_use]
     pub fn is_development(&self) -> bool {
-        self.rules.issuer.starts_with(DEVELOPMENT_ISSUER)
+        self.rules.claims.issuer.starts_with(DEVELOPMENT_ISSUER)
     }
 
     /// Fetches the issuer's keys now if they come from a URL, so that a wrong address shows at start and not when the
@@ -87,14 +94,21 @@ impl JwtVerifier {
         }
     }
 
-    async fn verify(&self, credential: &Secret) -> Result<Option<Identity>> {
+    /// How far clocks may differ.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn leeway(&self) -> chrono::Duration {
+        self.rules.claims.leeway
+    }
+
+    /// Whom a token stands for, and its claims.
+    pub(crate) async fn verify(&self, credential: &Secret) -> Result<Option<(Identity, Value)>> {
         let text = credential.expose();
         let Some(parts) = Parts::of(text) else { return Ok(None) };
         if text.len() > self.rules.max_bytes {
             return Err(Rejection::TooLong(self.rules.max_bytes).into());
         }
         let Some(token) = parts.decode() else { return Ok(None) };
-        if !token.names_issuer(&self.rules.issuer) {
+        if !token.names_issuer(&self.rules.claims.issuer) {
             return Ok(None);
         }
         // From here on the token claims to be this issuer's, and every way out but the last is a rejection.
@@ -102,10 +116,10 @@ impl JwtVerifier {
         let header = header::check(&header, &claims, &self.rules)?;
         let key = self.keys.find(header.kid, header.algorithm).await?;
         key.verify(header.algorithm, parts.signed, parts.signature)?;
-        let registered = claims::check(&claims, &self.rules, now())?;
+        let registered = claims::check(&claims, &self.rules.claims, Utc::now())?;
         let mut identity = self.mapping.identity(&claims, registered)?;
         identity.proof = Some(credential.clone());
-        Ok(Some(identity))
+        Ok(Some((identity, claims)))
     }
 }
 
@@ -113,14 +127,11 @@ impl JwtVerifier {
 #[deny(clippy::missing_trait_methods)]
 impl IdentityProvider for JwtVerifier {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Identity>> {
-        match credentials {
-            Credentials::Bearer(token) => self.verify(token).await,
-            Credentials::Basic { password, .. } if self.basic_password => self.verify(password).await,
-            _ => Ok(None),
-        }
+        let verified = match credentials {
+            Credentials::Bearer(token) => self.verify(token).await?,
+            Credentials::Basic { password, .. } if self.basic_password => self.verify(password).await?,
+            _ => None,
+        };
+        Ok(verified.map(|(identity, _)| identity))
     }
-}
-
-fn now() -> DateTime<Utc> {
-    Utc::now()
 }

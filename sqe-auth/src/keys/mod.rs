@@ -12,7 +12,7 @@ use sqe_core::{Error, Result};
 #[cfg(feature = "jwks")]
 pub use remote::JwksSettings;
 #[cfg(feature = "jwks")]
-pub(crate) use remote::RemoteKeys;
+pub(crate) use remote::{Location, RemoteKeys};
 
 use crate::rejection::{Rejection, Shown};
 use jwk::Refused;

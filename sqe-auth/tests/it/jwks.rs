@@ -1,7 +1,6 @@
 //! Keys that are fetched from a server on this machine.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,23 +20,12 @@ use rstest::rstest;
 use serde_json::json;
 use sqe_auth::{JwksSettings, JwtVerifier, KeyFamily};
 use sqe_core::ErrorKind;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Mutex,
-    task::JoinHandle,
-    time::sleep,
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    },
-    server::TlsStream,
-};
+use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle, time::sleep};
 
-use crate::forge::{AUDIENCE, Forge, ISSUER, accepted, ask, cause, jwks, rejected};
+use crate::{
+    forge::{AUDIENCE, Forge, ISSUER, accepted, ask, cause, jwks, rejected},
+    tls::TlsListener,
+};
 
 /// What the issuer's server does with a request.
 #[derive(Debug, Clone)]
@@ -80,7 +68,7 @@ impl Server {
         let served = Arc::new(Served { answer: Mutex::new(answer), requests: AtomicUsize::new(0) });
         let app = Router::new().route("/keys", get(answer_request)).with_state(Arc::clone(&served));
         let listener = TlsListener::bind().await;
-        let url = format!("https://{}/keys", listener.tcp.local_addr().unwrap());
+        let url = format!("https://{}/keys", listener.address());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { served, url, task }
     }
@@ -104,43 +92,6 @@ impl Server {
         change(&mut settings);
         let builder = JwtVerifier::builder(ISSUER).audience(AUDIENCE).family(KeyFamily::Ed);
         builder.jwks_url(&self.url, settings).build().unwrap()
-    }
-}
-
-struct TlsListener {
-    tcp: TcpListener,
-    tls: TlsAcceptor,
-}
-
-impl TlsListener {
-    async fn bind() -> Self {
-        let chain = CertificateDer::pem_slice_iter(include_bytes!("keys/tls-server.pem")).collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_slice(include_bytes!("keys/tls-server-key.pem")).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain.unwrap(), key)
-            .unwrap();
-        Self { tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(), tls: TlsAcceptor::from(Arc::new(config)) }
-    }
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, from) = self.tcp.accept().await.unwrap();
-            if let Ok(stream) = self.tls.accept(stream).await {
-                return (stream, from);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.tcp.local_addr()
     }
 }
 

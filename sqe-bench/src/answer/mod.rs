@@ -17,11 +17,15 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether this answer proves nothing: it has no rows, or every value in it is NULL. An engine that reads nothing at
-    /// all gives the same.
+    /// Whether this answer proves nothing: it has no rows, or every value in it is NULL or zero. An engine that reads
+    /// nothing at all gives the same: no rows, sums that are NULL, counts that are zero.
     #[must_use]
     pub fn is_vacuous(&self) -> bool {
-        self.rows.iter().flatten().all(|value| *value == Value::Null)
+        self.rows.iter().flatten().all(|value| match value {
+            Value::Null | Value::Integer(0) | Value::Decimal { unscaled: 0, .. } => true,
+            Value::Float(value) => *value == 0.0,
+            _ => false,
+        })
     }
 }
 
@@ -82,7 +86,10 @@ mod tests {
     #[rstest]
     #[case(vec![], true)]
     #[case(vec![vec![Value::Null, Value::Null], vec![Value::Null, Value::Null]], true)]
-    #[case(vec![vec![Value::Null, Value::Null], vec![Value::Null, Value::Integer(0)]], false)]
+    #[case(vec![vec![Value::Null, Value::Integer(0)]], true)]
+    #[case(vec![vec![Value::Float(0.0), Value::Decimal { unscaled: 0, scale: 2 }]], true)]
+    #[case(vec![vec![Value::Null, Value::Integer(0)], vec![Value::Null, Value::Integer(1)]], false)]
+    #[case(vec![vec![Value::Boolean(false)]], false)]
     #[case(vec![vec![Value::Text(String::new())]], false)]
     fn an_answer_is_vacuous_without_any_value(#[case] rows: Vec<Vec<Value>>, #[case] vacuous: bool) {
         assert_eq!(Answer { columns: vec![], rows }.is_vacuous(), vacuous);

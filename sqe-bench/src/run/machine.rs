@@ -36,7 +36,13 @@ impl Machine {
 /// The most memory that this process has used, in bytes, where the system tells.
 #[must_use]
 pub fn peak_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    peak_memory_of(std::process::id())
+}
+
+/// The most memory that a process has used, in bytes, where the system tells. `None` also for a process that is gone.
+#[must_use]
+pub fn peak_memory_of(process: impl Into<Option<u32>>) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.into()?)).ok()?;
     field(&status, "VmHWM").and_then(kibibytes)
 }
 

@@ -8,8 +8,8 @@ mod median;
 mod report;
 mod show;
 
-pub use machine::{Machine, peak_memory};
-pub use report::{Outcome, QueryReport, Report, Summary};
+pub use machine::{Machine, peak_memory, peak_memory_of};
+pub use report::{Outcome, QueryReport, Report, Slowest, Summary};
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::{
     by_hand::{self, Restriction},
     compare::{Ordering, compare},
     contender::{Contender, Timed},
-    tpch::{self, Scale},
+    suite::{Scale, Suite},
 };
 use median::median;
 
@@ -82,13 +82,25 @@ impl Benchmark {
         Self { suite, scale, cases, rounds: 3, warm_ups: 1, reference: None, command }
     }
 
-    /// All 22 queries of TPC-H.
+    /// All queries of a suite.
     ///
     /// # Errors
-    /// None that a checked scale can cause.
-    pub fn tpch(scale: Scale) -> Result<Self> {
-        let cases = tpch::queries::IDS.map(|id| Ok(Case::new(id, tpch::queries::query(id, scale)?)));
-        Ok(Self::new("tpch", scale.factor(), cases.collect::<Result<_>>()?))
+    /// None: the suite has a text for each of its numbers.
+    pub fn of(suite: &Suite, scale: Scale) -> Result<Self> {
+        let cases = suite.ids().map(|id| Ok(Case::new(id, suite.query(id, scale)?)));
+        Ok(Self::new(suite.name(), scale.factor(), cases.collect::<Result<_>>()?))
+    }
+
+    /// Keeps only these queries, in the suite's order.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no query of such a number.
+    pub fn only(mut self, ids: &[u32]) -> Result<Self> {
+        if let Some(unknown) = ids.iter().find(|id| self.cases.iter().all(|case| case.id != **id)) {
+            return Err(Error::not_found(format!("{} has no query {unknown}", self.suite)));
+        }
+        self.cases.retain(|case| ids.contains(&case.id));
+        Ok(self)
     }
 
     /// Sets the number of rounds.

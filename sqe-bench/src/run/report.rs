@@ -30,6 +30,10 @@ pub struct Report {
     pub totals: BTreeMap<String, Option<f64>>,
     /// The subject's total divided by each other contender's.
     pub ratios: BTreeMap<String, Option<f64>>,
+    /// By other contender, the queries in which the subject is slowest beside it, the slowest first, at most
+    /// [`Slowest::COUNT`]: where to look first.
+    #[serde(default)]
+    pub slowest: BTreeMap<String, Vec<Slowest>>,
     /// How the queries ended.
     pub summary: Summary,
     /// The queries.
@@ -40,6 +44,32 @@ pub struct Report {
     pub machine: Machine,
     /// The versions of the contenders.
     pub versions: BTreeMap<String, String>,
+}
+
+/// A query in which the subject is slow beside another contender.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Slowest {
+    /// Its number in the suite.
+    pub id: u32,
+    /// The subject's median divided by the other's.
+    pub ratio: f64,
+}
+
+impl Slowest {
+    /// How many of them a report names.
+    pub const COUNT: usize = 10;
+
+    fn beside(other: &str, subject: &str, queries: &[QueryReport]) -> Vec<Self> {
+        let seconds = |query: &QueryReport, name: &str| query.seconds.get(name).copied().flatten();
+        let ratios = queries.iter().filter_map(|query| {
+            let ratio = ratio(seconds(query, subject), seconds(query, other))?;
+            Some(Self { id: query.id, ratio })
+        });
+        let mut slowest: Vec<Self> = ratios.collect();
+        slowest.sort_by(|one, two| two.ratio.total_cmp(&one.ratio));
+        slowest.truncate(Self::COUNT);
+        slowest
+    }
 }
 
 /// How many queries ended in which way.
@@ -64,10 +94,10 @@ pub struct QueryReport {
     /// Its number in the suite.
     pub id: u32,
     /// Whether every answer of the subject equals the reference's. Nothing without a reference, and nothing if both are
-    /// empty or all NULL (`vacuous`): that they are the same says nothing about the engine.
+    /// empty, or all NULL and zero (`vacuous`): that they are the same says nothing about the engine.
     #[serde(rename = "match")]
     pub matches: Option<bool>,
-    /// Whether the reference's answer is empty or all NULL.
+    /// Whether the reference's answer is empty, or all NULL and zero.
     pub vacuous: bool,
     /// All in all.
     pub outcome: Outcome,
@@ -93,7 +123,7 @@ pub enum Outcome {
     Pass,
     /// The subject's answer is another one.
     Mismatch,
-    /// The reference's answer is empty or all NULL, and the subject's is the same.
+    /// The reference's answer is empty, or all NULL and zero, and the subject's is the same.
     Vacuous,
     /// A contender could not answer.
     Error,
@@ -142,8 +172,9 @@ impl Report {
             })
             .collect();
         let of_subject = totals.get(subject).copied().flatten();
-        let others = totals.iter().filter(|(name, _)| *name != subject);
-        let ratios = others.map(|(name, total)| (name.clone(), ratio(of_subject, *total))).collect();
+        let others = || totals.iter().filter(|(name, _)| *name != subject);
+        let ratios = others().map(|(name, total)| (name.clone(), ratio(of_subject, *total))).collect();
+        let slowest = others().map(|(name, _)| (name.clone(), Slowest::beside(name, subject, &queries))).collect();
         Self {
             suite: benchmark.suite.clone(),
             scale: benchmark.scale,
@@ -154,6 +185,7 @@ impl Report {
             reference: benchmark.reference.clone(),
             totals,
             ratios,
+            slowest,
             summary: Summary::of(&queries),
             queries,
             peak_memory_bytes,

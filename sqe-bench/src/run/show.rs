@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Report;
+use super::{Report, Slowest};
 
 const GIBIBYTE: f64 = (1u64 << 30) as f64;
 
@@ -31,6 +31,13 @@ impl fmt::Display for Report {
             if let Some(ratio) = ratio {
                 writeln!(f, "{ratio:.2} times the total of {name}")?;
             }
+        }
+        for (name, slowest) in self.slowest.iter().filter(|(_, slowest)| !slowest.is_empty()) {
+            write!(f, "slowest beside {name}:")?;
+            for (index, Slowest { id, ratio }) in slowest.iter().enumerate() {
+                write!(f, "{} query {id} ({ratio:.2})", if index == 0 { "" } else { "," })?;
+            }
+            writeln!(f)?;
         }
         for (name, bytes) in &self.peak_memory_bytes {
             writeln!(f, "peak memory of {name}: {:.2} GiB", *bytes as f64 / GIBIBYTE)?;

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs::File, path::PathBuf, sync::LazyLock};
 use parquet::arrow::ArrowWriter;
 use sqe_bench::{
     oracle::{Options, Source},
-    tpch::{Scale, Table, data},
+    suite::{Scale, data},
+    tpch,
 };
 use tempfile::TempDir;
 
@@ -23,12 +24,12 @@ impl Files {
         // A folder whose name is not a pattern and not a URL, however much it looks like one.
         let folder = tempfile::Builder::new().prefix("tp[c]h %41 ").tempdir().unwrap();
         let mut tables = BTreeMap::new();
-        for table in Table::ALL {
+        for table in tpch::SUITE.tables().iter().copied() {
             let mut files = Vec::new();
             for number in 1..=2 {
                 let path = folder.path().join(format!("{table}-{number}.parquet"));
                 let file = File::create(&path).unwrap();
-                let mut writer = ArrowWriter::try_new(file, data::schema(table), None).unwrap();
+                let mut writer = ArrowWriter::try_new(file, table.schema(), None).unwrap();
                 for batch in data::part(table, scale, 8192, data::Part::new(number, 2).unwrap()).unwrap() {
                     writer.write(&batch.unwrap()).unwrap();
                 }

@@ -197,3 +197,32 @@ async fn a_benchmark_that_cannot_be_right_is_refused() {
     }
     assert!(benchmark(1).with_reference("sqe").run(&[&one]).await.is_ok());
 }
+
+#[tokio::test]
+async fn the_report_names_the_ten_queries_that_are_slowest_beside_each_other() {
+    let sqe = Fake::new("sqe", &(1..=12).map(|id| id * 10).collect::<Vec<_>>(), [number(1)]);
+    let duckdb = Fake::new("duckdb", &[10], [number(1)]);
+    let report = benchmark(12).with_rounds(1).with_warm_ups(0).run(&[&sqe, &duckdb]).await.unwrap();
+    let slowest = &report.slowest["duckdb"];
+    assert_eq!(slowest.iter().map(|one| one.id).collect::<Vec<_>>(), [12, 11, 10, 9, 8, 7, 6, 5, 4, 3]);
+    assert!((slowest[0].ratio - 12.0).abs() < 1e-9);
+    assert!(!report.slowest.contains_key("sqe"));
+    let table = report.to_string();
+    assert!(table.contains("slowest beside duckdb: query 12 (12.00), query 11 (11.00), "), "{table}");
+    // Who failed a query is not slow in it.
+    let failing = Fake::new("sqe", &[10], [Err(Error::unavailable("gone"))]);
+    let report = benchmark(1).run(&[&failing, &Fake::new("duckdb", &[10], [number(1)])]).await.unwrap();
+    assert!(report.slowest["duckdb"].is_empty() && !report.to_string().contains("slowest"));
+}
+
+#[tokio::test]
+async fn only_the_named_queries_run() {
+    let log = Arc::default();
+    let sqe = Fake::new("sqe", &[1], [number(1)]).logging(&log);
+    let mut some = benchmark(9).only(&[7, 2]).unwrap().with_rounds(1).with_warm_ups(0);
+    some.reference = None;
+    let report = some.run(&[&sqe]).await.unwrap();
+    assert_eq!(report.queries.iter().map(|query| query.id).collect::<Vec<_>>(), [2, 7]);
+    assert_eq!(log.lock().unwrap().len(), 2);
+    assert_eq!(benchmark(9).only(&[2, 10]).unwrap_err().kind(), ErrorKind::NotFound);
+}

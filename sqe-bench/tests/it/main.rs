@@ -6,3 +6,4 @@ mod fixture;
 mod harness;
 mod oracle;
 mod suite;
+mod tpcds;

@@ -8,7 +8,7 @@ use sqe_bench::{
     contender::{Contender, PlainDataFusion, Settings},
     oracle::{Options, Oracle},
     run::{Benchmark, Outcome},
-    tpch::{Table, queries},
+    tpch::{self, SUITE},
 };
 
 use crate::fixture::{TPCH, python};
@@ -18,7 +18,7 @@ async fn plain() -> PlainDataFusion {
 }
 
 async fn ask(engine: &PlainDataFusion, id: u32) -> Answer {
-    engine.run(&queries::query(id, TPCH.scale).unwrap()).await.unwrap().answer
+    engine.run(&SUITE.query(id, TPCH.scale).unwrap()).await.unwrap().answer
 }
 
 /// At this scale no small box of a Brand#23 part is ordered rarely enough for query 17.
@@ -27,7 +27,7 @@ const VACUOUS: u32 = 17;
 #[tokio::test]
 async fn all_queries_answer_on_plain_datafusion() {
     let engine = plain().await;
-    for id in queries::IDS {
+    for id in SUITE.ids() {
         let answer = ask(&engine, id).await;
         assert_eq!(answer.is_vacuous(), id == VACUOUS, "query {id}");
     }
@@ -85,7 +85,7 @@ fn as_text(answer: &Answer) -> String {
 async fn plain_datafusion_gives_duckdbs_answers_on_the_same_files() {
     let Some(python) = python() else { return };
     let duckdb = sqe_bench::contender::DuckDb::start(&TPCH.duckdb(python)).await.unwrap();
-    let benchmark = Benchmark::tpch(TPCH.scale).unwrap().with_rounds(1).with_warm_ups(0).with_reference("duckdb");
+    let benchmark = Benchmark::of(&SUITE, TPCH.scale).unwrap().with_rounds(1).with_warm_ups(0).with_reference("duckdb");
     let report = benchmark.run(&[&plain().await, &duckdb]).await.unwrap();
     assert_eq!((report.summary.passed, report.summary.vacuous), (21, 1), "{report}");
     assert_eq!(report.queries.iter().find(|query| query.vacuous).map(|query| query.id), Some(VACUOUS));
@@ -101,8 +101,8 @@ async fn our_text_of_the_queries_asks_what_duckdbs_own_text_asks() {
     let oracle = Oracle::start(&Options::new(python, 2).with_extension("tpch")).await.unwrap();
     oracle.execute("CALL dbgen(sf = 0.01)").await.unwrap();
     // Query 11 there keeps the threshold of scale 1.
-    for id in queries::IDS.filter(|id| *id != 11) {
-        let sql = queries::query(id, TPCH.scale).unwrap();
+    for id in SUITE.ids().filter(|id| *id != 11) {
+        let sql = SUITE.query(id, TPCH.scale).unwrap();
         let (ours, _) = oracle.query(&sql).await.unwrap();
         let theirs = oracle.execute(&format!("PRAGMA tpch({id})")).await.unwrap();
         let ordering = Ordering::of(&sql, &ours.columns).unwrap();
@@ -117,7 +117,7 @@ async fn a_changed_file_is_found_by_the_comparison() {
     less.get_mut("lineitem").unwrap().pop();
     let engine = PlainDataFusion::open(&less, &Settings::new(2)).await.unwrap();
     let duckdb = sqe_bench::contender::DuckDb::start(&TPCH.duckdb(python)).await.unwrap();
-    let benchmark = Benchmark::tpch(TPCH.scale).unwrap().with_rounds(1).with_warm_ups(0).with_reference("duckdb");
+    let benchmark = Benchmark::of(&SUITE, TPCH.scale).unwrap().with_rounds(1).with_warm_ups(0).with_reference("duckdb");
     let report = benchmark.run(&[&engine, &duckdb]).await.unwrap();
     let outcome = |outcome: Outcome| -> Vec<u32> {
         report.queries.iter().filter(|query| query.outcome == outcome).map(|query| query.id).collect()
@@ -131,7 +131,7 @@ async fn a_changed_file_is_found_by_the_comparison() {
 #[tokio::test]
 async fn a_policy_by_hand_filters_masks_and_hides() {
     let engine = plain().await;
-    let customer = Restriction::new(Table::Customer)
+    let customer = Restriction::new(tpch::CUSTOMER)
         .with_filter("c_mktsegment = 'BUILDING'")
         .with_mask("c_phone", "concat('***', right(c_phone, 4))")
         .with_hidden("c_acctbal");
@@ -149,8 +149,8 @@ async fn a_policy_by_hand_filters_masks_and_hides() {
 
 #[test]
 fn a_benchmark_by_hand_keeps_the_queries_that_the_policy_touches() {
-    let orders = Restriction::new(Table::Orders).with_filter("o_orderpriority <> '5-LOW'");
-    let benchmark = Benchmark::tpch(TPCH.scale).unwrap().by_hand("by_hand", &[orders]).unwrap();
+    let orders = Restriction::new(tpch::ORDERS).with_filter("o_orderpriority <> '5-LOW'");
+    let benchmark = Benchmark::of(&SUITE, TPCH.scale).unwrap().by_hand("by_hand", &[orders]).unwrap();
     let ids: Vec<u32> = benchmark.cases.iter().map(|case| case.id).collect();
     assert_eq!(ids, [3, 4, 5, 7, 8, 9, 10, 12, 13, 18, 21, 22]);
     for case in &benchmark.cases {

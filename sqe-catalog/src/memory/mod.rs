@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use parking_lot::RwLock;
 use sqe_core::{
-    Error, Principal, Result, TableName,
-    catalog::{CatalogProvider, CatalogSession, OpenRequest},
+    Error, Principal, Result, TableId, TableName,
+    catalog::{CatalogProvider, CatalogSession, CatalogTable, OpenRequest},
 };
 
 use session::MemorySession;
@@ -122,6 +122,30 @@ impl MemoryCatalog {
         // The catalog's own name is the engine's to give; sessions put it in.
         let name = TableName::new("", schema, &table);
         tables.insert(table, Arc::new(MemoryTable::new(name, columns, batches, owner)));
+        Ok(())
+    }
+}
+
+impl MemoryCatalog {
+    /// Puts a new table in the place of exactly this state of the old one.
+    fn replace(
+        &self,
+        old: &TableId,
+        snapshot: Option<i64>,
+        columns: SchemaRef,
+        batches: Vec<RecordBatch>,
+        owner: Principal,
+    ) -> Result<()> {
+        let TableName { schema, table, .. } = &old.name;
+        let changed = || Error::conflict("the table changed while another was to take its place; try again");
+        let mut schemas = self.schemas.write();
+        let tables = schemas.of_mut(schema).map_err(|_| changed())?;
+        let present = tables.get(table).ok_or_else(changed)?;
+        if present.id() != old.uuid || present.snapshot() != snapshot {
+            return Err(changed());
+        }
+        let name = TableName::new("", schema, table);
+        tables.insert(table.clone(), Arc::new(MemoryTable::new(name, columns, batches, Some(owner))));
         Ok(())
     }
 }

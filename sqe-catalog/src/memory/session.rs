@@ -57,6 +57,15 @@ impl MemorySession {
                 self.tables.schemas.read().of(&new.name.schema)?;
                 (schema, Rows::Create { name: new.name.clone(), owner: new.owner.clone() })
             }
+            WriteTarget::Replace(old, new) => {
+                let id = old.facts().id.clone();
+                if id.name != new.name {
+                    return Err(Error::internal("a table was to be replaced by one of another name"));
+                }
+                let memory = old.as_any().downcast_ref::<MemoryTable>();
+                let snapshot = memory.ok_or_else(|| Error::internal("the table is another catalog's"))?.snapshot();
+                (columns(new)?, Rows::Replace { id, snapshot, owner: new.owner.clone() })
+            }
             _ => return Err(Error::unsupported("this kind of write is not offered")),
         };
         Ok(MemoryWrite { tables: self.tables.clone(), schema, rows })

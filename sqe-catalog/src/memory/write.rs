@@ -14,6 +14,7 @@ use super::{MemoryCatalog, table::fit};
 pub(super) enum Rows {
     Append(TableId),
     Create { name: TableName, owner: Principal },
+    Replace { id: TableId, snapshot: Option<i64>, owner: Principal },
 }
 
 #[derive(Debug)]
@@ -41,6 +42,10 @@ impl TableWrite for MemoryWrite {
             Rows::Create { name, owner } => {
                 let schema = Arc::clone(&self.schema);
                 self.tables.add(&name.schema, name.table.clone(), schema, rows, Some(owner.clone()))?;
+            }
+            Rows::Replace { id, snapshot, owner } => {
+                let schema = Arc::clone(&self.schema);
+                self.tables.replace(id, *snapshot, schema, rows, owner.clone())?;
             }
             Rows::Append(id) => {
                 let mut schemas = self.tables.schemas.write();

@@ -21,6 +21,8 @@ pub(super) struct SqlTable {
     pub(super) entries: Entries,
     pub(super) name: TableName,
     pub(super) store: Arc<dyn ObjectStore>,
+    /// The metadata file of the table whose place a new one takes.
+    pub(super) replaces: Option<String>,
 }
 
 impl fmt::Debug for SqlTable {
@@ -81,13 +83,18 @@ impl SqlTable {
 
     async fn swap(&self, base: Option<&str>, next: &str) -> Result<Outcome> {
         let (schema, table) = (&self.name.schema, &self.name.table);
-        match base {
-            Some(base) => match self.entries.swap(schema, table, base, next).await {
+        match (base, &self.replaces) {
+            (Some(base), _) => match self.entries.swap(schema, table, base, next).await {
                 Ok(true) => Ok(Outcome::Committed),
                 Ok(false) => Ok(Outcome::Conflict),
                 Err(error) => self.settled(next, error).await,
             },
-            None => match self.entries.insert(schema, table, next).await {
+            (None, Some(old)) => match self.entries.swap(schema, table, old, next).await {
+                Ok(true) => Ok(Outcome::Committed),
+                Ok(false) => Err(Error::conflict("the table changed while another was to take its place; try again")),
+                Err(error) => self.settled(next, error).await,
+            },
+            (None, None) => match self.entries.insert(schema, table, next).await {
                 Ok(()) => Ok(Outcome::Committed),
                 Err(InsertError::Exists) => Err(Error::already_exists(format!("table {} exists already", self.name))),
                 Err(InsertError::NoSchema) => {

@@ -100,7 +100,12 @@ impl SqlSession {
     }
 
     fn client(&self, name: &TableName, store: &Arc<dyn ObjectStore>) -> Arc<SqlTable> {
-        Arc::new(SqlTable { entries: self.entries.clone(), name: name.clone(), store: Arc::clone(store) })
+        Arc::new(SqlTable {
+            entries: self.entries.clone(),
+            name: name.clone(),
+            store: Arc::clone(store),
+            replaces: None,
+        })
     }
 
     async fn refuse_existing(&self, name: &TableName) -> Result<()> {
@@ -134,6 +139,27 @@ impl SqlSession {
         }
         let client = self.client(&new.name, &destination.store);
         IcebergWrite::create(metadata, client, destination, query)
+    }
+
+    /// The commit swaps the entry of the old table, if it is still the one that was loaded.
+    pub(super) fn begin_replace(
+        &self,
+        old: &Arc<dyn CatalogTable>,
+        new: &NewTable,
+        destination: Destination,
+        query: QueryId,
+    ) -> Result<IcebergWrite> {
+        if old.facts().id.name != new.name {
+            return Err(Error::internal("a table was to be replaced by one of another name"));
+        }
+        let metadata = new_table(new, &self.new_location(new)?)?;
+        let client = SqlTable {
+            entries: self.entries.clone(),
+            name: new.name.clone(),
+            store: Arc::clone(&destination.store),
+            replaces: Some(iceberg_table(old)?.metadata_location().to_owned()),
+        };
+        IcebergWrite::create(metadata, Arc::new(client), destination, query)
     }
 
     pub(super) async fn create_table(&self, new: &NewTable) -> Result<()> {
@@ -202,7 +228,7 @@ impl CatalogSession for SqlSession {
     async fn write_prefixes(&self, target: &WriteTarget) -> Result<Vec<String>> {
         match target {
             WriteTarget::Append(table) => Ok(iceberg_table(table)?.prefixes()),
-            WriteTarget::Create(new) => Ok(vec![folder_url(&self.new_location(new)?)]),
+            WriteTarget::Create(new) | WriteTarget::Replace(_, new) => Ok(vec![folder_url(&self.new_location(new)?)]),
             _ => Err(Error::unsupported("this kind of write is not offered")),
         }
     }
@@ -214,6 +240,7 @@ impl CatalogSession for SqlSession {
         match &request.target {
             WriteTarget::Append(table) => Ok(Arc::new(self.begin_append(table, destination, query)?)),
             WriteTarget::Create(new) => Ok(Arc::new(self.begin_create(new, destination, query).await?)),
+            WriteTarget::Replace(old, new) => Ok(Arc::new(self.begin_replace(old, new, destination, query)?)),
             _ => Err(Error::unsupported("this kind of write is not offered")),
         }
     }

@@ -17,6 +17,7 @@ use datafusion::{
 
 use super::{
     Session, information_schema,
+    prepared::{typed, untyped},
     resolve::{INFORMATION_SCHEMA, full_name, readable},
     shape,
     trail::Case,
@@ -33,29 +34,47 @@ pub(super) struct Bound {
 /// Resolves, decides and binds a query.
 pub(super) async fn bind_query(case: &mut Case, statement: Parsed) -> Result<Bound> {
     let tables = bind_sources(case, &statement).await?;
-    bind_against(case, statement, tables, Vec::new()).await
+    let statement = typed(statement, &case.types);
+    let bound = bind_against(case, statement, tables, Vec::new()).await?;
+    Ok(Bound { plan: untyped(bound.plan), ..bound })
+}
+
+/// The names in a statement, each once.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Of tables in catalogs.
+    pub(super) tables: Vec<TableName>,
+    /// Of the engine's own.
+    pub(super) own: Vec<TableName>,
+}
+
+/// The names of what a statement reads.
+pub(super) fn names(session: &Session, statement: &Parsed) -> Result<Names> {
+    let mut names = Names::default();
+    for reference in session.engine().template.resolve_table_references(statement)? {
+        if is_table_function(session, &reference) {
+            continue;
+        }
+        let name = full_name(session, &reference);
+        let kind = if name.schema == INFORMATION_SCHEMA { &mut names.own } else { &mut names.tables };
+        if !kind.contains(&name) {
+            kind.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// The governed tables that a statement reads.
 pub(super) async fn bind_sources(case: &mut Case, statement: &Parsed) -> Result<Vec<Source>> {
     let session = case.session.clone();
-    let references = session.engine().template.resolve_table_references(statement)?;
-    let mut names = Vec::new();
+    let names = names(&session, statement)?;
     let mut sources = Vec::new();
-    for reference in references {
-        if is_table_function(&session, &reference) {
-            continue;
-        }
-        let name = full_name(&session, &reference);
-        if name.schema == INFORMATION_SCHEMA {
-            let table = information_schema::table(&session, &name).await?;
-            sources.push(Source { name, provider: Arc::new(table), governed: None });
-        } else if !names.contains(&name) {
-            names.push(name);
-        }
+    for name in names.own {
+        let table = information_schema::table(&session, &name).await?;
+        sources.push(Source { name, provider: Arc::new(table), governed: None });
     }
-    let governed = readable(case, &names).await?;
-    for (name, table) in names.into_iter().zip(governed) {
+    let governed = readable(case, &names.tables).await?;
+    for (name, table) in names.tables.into_iter().zip(governed) {
         sources.push(Source::governed(name, table));
     }
     Ok(sources)
@@ -110,6 +129,7 @@ pub(super) async fn bind_against(
     let options = &mut state.config_mut().options_mut().catalog;
     options.default_catalog = catalog;
     options.default_schema = schema;
+    session.settings().apply(&mut state)?;
     // Last: expressions keep the options as they are now.
     state.mark_start_execution();
     let plan = state.statement_to_plan(statement).await?;

@@ -27,6 +27,7 @@ use datafusion::{
 };
 
 use self::{budget::Budget, function::Bounded, joined::Joined, separated::Separated};
+use super::json;
 use crate::Result;
 
 /// An upper bound of an answer, in bytes, from the arguments of a call on this many rows.
@@ -71,7 +72,7 @@ impl Bound {
             "strpos" => Self::bytes(answer::spread).work(work::strpos),
             "array_has_all" => Self::bytes(answer::spread).work(work::array_has_all),
             "array_has_any" => Self::bytes(answer::nothing).work(work::array_has_any),
-            _ if SPREAD.contains(&name) => Self::bytes(answer::spread),
+            _ if SPREAD.contains(&name) || json::NAMES.contains(&name) => Self::bytes(answer::spread),
             _ => return None,
         })
     }

@@ -18,7 +18,13 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-use super::{Engine, Inner, admission::Admission, bounded, session::OpenSessions};
+use super::{
+    Engine, Inner,
+    admission::Admission,
+    bounded, json,
+    login::{LoginLimits, Logins},
+    session::OpenSessions,
+};
 use crate::{
     Error, IdentityProvider, PolicyEngine, Result, Secret,
     audit::AuditSink,
@@ -48,6 +54,8 @@ pub struct Limits {
     pub statement_bytes: usize,
     /// What happens to a statement whose person's credentials end while it runs.
     pub expiry: Expiry,
+    /// How often logging in may fail.
+    pub login: LoginLimits,
 }
 
 /// What happens to a statement whose person's credentials end while it runs. New statements are refused from that moment
@@ -72,6 +80,7 @@ impl Default for Limits {
             memory: None,
             statement_bytes: 1 << 20,
             expiry: Expiry::Stop,
+            login: LoginLimits::default(),
         }
     }
 }
@@ -274,6 +283,7 @@ impl EngineBuilder {
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .with_table_factories(Default::default());
         let mut template = scheduler.configure(builder)?.build();
+        json::register(&mut template)?;
         bounded::bound(&mut template)?;
         for function in self.functions {
             template.register_udf(function)?;
@@ -287,6 +297,7 @@ impl EngineBuilder {
             catalogs: self.catalogs,
             defaults: (catalog, schema),
             admission: Admission::new(&self.limits),
+            logins: Logins::new(self.limits.login.clone()),
             limits: self.limits,
             template,
             table_functions: functions,
@@ -309,7 +320,7 @@ fn harden(config: SessionConfig) -> SessionConfig {
     config
 }
 
-fn random_key() -> Secret {
+pub(super) fn random_key() -> Secret {
     Secret::new(format!("{}{}", uuid::Uuid::new_v4(), uuid::Uuid::new_v4()))
 }
 

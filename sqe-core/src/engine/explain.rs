@@ -13,19 +13,30 @@ use arrow::{
 };
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, metrics::MetricValue};
 
-use super::{information_schema::type_name, plan::Rows};
+use super::{
+    information_schema::type_name,
+    plan::Rows,
+    statement::{Format, Options},
+};
 use crate::{Result, govern::SecurityBarrierExec};
+
+mod decisions;
+mod tree;
+
+pub(super) use decisions::decisions;
 
 /// A planned EXPLAIN.
 #[derive(Debug)]
 pub(super) struct Explain {
     pub(super) rows: Box<Rows>,
-    pub(super) analyze: bool,
-    pub(super) verbose: bool,
+    pub(super) options: Options,
 }
 
 /// The columns of EXPLAIN's answer.
-pub(super) fn schema() -> SchemaRef {
+pub(super) fn schema(options: Options) -> SchemaRef {
+    if options.policy {
+        return decisions::schema();
+    }
     Arc::new(Schema::new(vec![
         Field::new("plan_type", DataType::Utf8, false),
         Field::new("plan", DataType::Utf8, false),
@@ -37,13 +48,23 @@ fn table(schema: SchemaRef, columns: Vec<Vec<String>>) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema, arrays)?)
 }
 
-/// EXPLAIN's answer. With `metrics` it shows what the finished run measured.
+/// EXPLAIN's answer. If the statement was run it shows what was measured.
 pub(super) fn answer(
     logical: &datafusion::logical_expr::LogicalPlan,
     physical: &Arc<dyn ExecutionPlan>,
-    metrics: bool,
-    verbose: bool,
+    options: Options,
 ) -> Result<RecordBatch> {
+    // The logical plan ends at governed tables: it is what the person wrote, and holds nothing of policy.
+    let drawn = match options.format {
+        Format::Indent => None,
+        Format::Tree => Some(("physical_plan", tree::draw(physical)?)),
+        Format::PgJson => Some(("logical_plan", logical.display_pg_json().to_string())),
+        Format::Graphviz => Some(("logical_plan", logical.display_graphviz().to_string())),
+    };
+    if let Some((kind, plan)) = drawn {
+        return table(schema(options), vec![vec![kind.to_owned()], vec![plan]]);
+    }
+    let (metrics, verbose) = (options.analyze, options.verbose);
     let mut kinds = Vec::new();
     let mut plans = Vec::new();
     if !metrics || verbose {
@@ -60,7 +81,7 @@ pub(super) fn answer(
     };
     show(physical, 0, measured, &mut text);
     plans.push(text);
-    table(schema(), vec![kinds, plans])
+    table(schema(options), vec![kinds, plans])
 }
 
 struct Line<'a>(&'a dyn ExecutionPlan);

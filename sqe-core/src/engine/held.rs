@@ -22,6 +22,7 @@ impl Planned {
             Work::Write(write) => of_plan(write.logical()),
             Work::Ready(batch) => batch.get_array_memory_size(),
             Work::Change(_) => 0,
+            Work::Session(change) => change.held_bytes(),
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::{
 /// The longest pattern, in bytes: each is held against every name, also against those that are not shown.
 const MAX_PATTERN: usize = 1024;
 
-/// Which tables to list. Patterns are SQL `LIKE` patterns without an escape character, of at most 1 KiB.
+/// Which tables to list. Patterns are SQL `LIKE` patterns of at most 1 KiB, in which `\` makes the symbol after it an ordinary
+/// one.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ListingRequest {
@@ -216,7 +217,26 @@ pub(super) fn visible_schema(table: &dyn CatalogTable, select: &Decision, descri
     visible_schema_of(&table.schema(), restrictions)
 }
 
-/// SQL `LIKE` without an escape character, in time of at most pattern × text and without memory of its own.
+/// What comes next in a pattern.
+enum Wanted {
+    /// `%`
+    Any,
+    /// `_`
+    One,
+    Letter(char),
+}
+
+fn next_wanted(pattern: &mut Chars<'_>) -> Option<Wanted> {
+    Some(match pattern.next()? {
+        '%' => Wanted::Any,
+        '_' => Wanted::One,
+        // At the end it stands for itself.
+        '\\' => Wanted::Letter(pattern.next().unwrap_or('\\')),
+        letter => Wanted::Letter(letter),
+    })
+}
+
+/// SQL `LIKE` with the escape character `\`, in time of at most pattern × text and without memory of its own.
 fn matches(pattern: Option<&str>, text: &str) -> bool {
     let Some(pattern) = pattern else { return true };
     let (mut wanted, mut rest) = (pattern.chars(), text.chars());
@@ -224,12 +244,13 @@ fn matches(pattern: Option<&str>, text: &str) -> bool {
     let mut retry: Option<(Chars<'_>, Chars<'_>)> = None;
     loop {
         let (mut ahead, mut left) = (wanted.clone(), rest.clone());
-        match (ahead.next(), left.next()) {
-            (Some('%'), _) => {
+        match (next_wanted(&mut ahead), left.next()) {
+            (Some(Wanted::Any), _) => {
                 retry = Some((ahead.clone(), rest.clone()));
                 wanted = ahead;
             }
-            (Some(symbol), Some(letter)) if symbol == '_' || symbol == letter => (wanted, rest) = (ahead, left),
+            (Some(Wanted::One), Some(_)) => (wanted, rest) = (ahead, left),
+            (Some(Wanted::Letter(symbol)), Some(letter)) if symbol == letter => (wanted, rest) = (ahead, left),
             (None, None) => return true,
             _ => {
                 let Some((after, from)) = &mut retry else { return false };
@@ -268,6 +289,15 @@ mod tests {
             ("%a_", "aba", false),
             ("%%_", "x", true),
             ("", "", true),
+            ("a\\_b", "a_b", true),
+            ("a\\_b", "axb", false),
+            ("a\\%", "a%", true),
+            ("a\\%", "abc", false),
+            ("%\\_%", "a_b", true),
+            ("%\\_%", "ab", false),
+            ("a\\\\b", "a\\b", true),
+            ("a\\", "a\\", true),
+            ("a\\b", "ab", true),
         ] {
             assert_eq!(matches(Some(pattern), text), expected, "{pattern} on {text}");
         }

@@ -15,13 +15,15 @@
 //! What a person may ask for at all is bounded first: `ignored` refuses what the planner would leave out, `shape` what is
 //! larger than it looks, and `bounded` functions whose answers explode. `metered` counts what operators hold by themselves.
 //!
-//! `write` and `explain` are the ways of statements that do not simply return rows; `listing` answers what a
-//! person may see at all. `observed` tells who watches, and `drain` lets the engine come to its end.
+//! `write`, `ingest` and `explain` are the ways of what does not simply return rows; `prepared` and `settings` are what a
+//! session keeps for its next statements; `listing` answers what a person may see at all. `observed` tells who watches, and
+//! `drain` lets the engine come to its end.
 
 mod admission;
 mod bind;
 mod bounded;
 mod builder;
+mod constants;
 mod decide;
 mod drain;
 mod error;
@@ -29,13 +31,19 @@ mod explain;
 mod held;
 mod ignored;
 mod information_schema;
+mod ingest;
+mod json;
 mod listing;
+mod login;
 mod metered;
 mod observed;
 mod plan;
+mod prepared;
+mod progress;
 mod resolve;
 mod run;
 mod session;
+mod settings;
 mod shape;
 mod statement;
 mod trail;
@@ -52,12 +60,14 @@ use datafusion::execution::SessionState;
 
 pub use builder::{EngineBuilder, Expiry, Limits};
 pub use drain::Activity;
+pub use ingest::{Ingest, IngestMode};
 pub use listing::{ListingRequest, VisibleTable};
+pub use login::{FailureRate, LoginLimits};
 pub use observed::in_trace;
 pub use plan::{Planned, Statement, StatementKind, StatementShape};
+pub use progress::Progress;
 pub use run::QueryStream;
 pub use session::{Session, SessionOptions};
-pub use write::Ingest;
 
 use crate::{
     Credentials, Identity, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, govern::GovernedCodec,
@@ -76,6 +86,7 @@ struct Inner {
     catalogs: BTreeMap<String, builder::CatalogBinding>,
     defaults: (String, String),
     admission: admission::Admission,
+    logins: login::Logins,
     limits: Limits,
     template: SessionState,
     table_functions: BTreeSet<String>,
@@ -103,8 +114,9 @@ impl Engine {
     /// Authenticates and opens a session.
     ///
     /// # Errors
-    /// `Unauthenticated` for credentials that are rejected or that no provider knows, `Unavailable` if a provider
-    /// cannot decide now.
+    /// `Unauthenticated` for credentials that are rejected or that no provider knows, `PermissionDenied` for good ones of
+    /// somebody who may not act as whom they ask for, `Unavailable` if a provider cannot decide now, `ResourceExhausted` if
+    /// too many attempts failed before (see [`LoginLimits`]).
     pub async fn session(&self, credentials: &Credentials, options: SessionOptions) -> Result<Session> {
         Session::open(Arc::clone(&self.0), credentials, options).await
     }

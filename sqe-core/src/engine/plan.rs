@@ -23,8 +23,11 @@ use super::{
     explain::{self, Explain},
     metered::metered,
     observed::{Place, in_trace},
+    prepared,
     resolve::{load_one, name_of_parts, of_known, refusal},
     run::{self, QueryStream},
+    session::SessionChange,
+    settings,
     statement::{self, Kind},
     trail::Case,
     vend::{runtime, vend_for_plan},
@@ -106,6 +109,7 @@ pub(super) enum Work {
     Ready(RecordBatch),
     Write(Box<Write>),
     Change(Change),
+    Session(SessionChange),
 }
 
 /// An authorised statement that has not run yet.
@@ -154,7 +158,7 @@ impl Session {
     /// Those of [`plan`](Self::plan).
     pub async fn describe(&self, sql: &str) -> Result<StatementShape> {
         let text = sql.to_owned();
-        apart(self, sql, async move |case: &mut Case| describe(case, &text).await).await.map(|(shape, _)| shape)
+        apart(self, sql, async move |case: &mut Case| describe(case, &text, None).await).await.map(|(shape, _)| shape)
     }
 
     /// Authorises and plans a statement.
@@ -212,7 +216,7 @@ where
                 let planned = tokio::select! {
                     biased;
                     () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
-                    planned = tokio::time::timeout(engine.limits.deadline, work(&mut case)) => {
+                    planned = tokio::time::timeout(asking.deadline(), work(&mut case)) => {
                         let late = "planning took longer than a statement may take";
                         planned.unwrap_or_else(|_| Err(Error::new(ErrorKind::DeadlineExceeded, late)))
                     }
@@ -250,37 +254,41 @@ pub(super) fn count_batch(rows: u64) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(count_schema(), vec![count])?)
 }
 
-async fn describe(case: &mut Case, sql: &str) -> Result<StatementShape> {
+/// What `sql` answers with, given values for its parameters or not.
+async fn describe(case: &mut Case, sql: &str, row: Option<&RecordBatch>) -> Result<StatementShape> {
     let none = || Arc::new(Schema::empty());
+    let of = |schema, kind| StatementShape { schema, parameters: none(), kind };
     let limit = case.session.engine().limits.statement_bytes;
     let parsed = statement::parse(sql, limit)?;
     case.operation = parsed.operation();
     let (plan, kind) = match parsed {
         Kind::Query(parsed) => (bind_query(case, parsed).await?.plan, StatementKind::Query),
         Kind::Show(sql) => (bind_query(case, show(&sql, limit)?).await?.plan, StatementKind::Query),
-        Kind::Describe(_) => {
-            return Ok(StatementShape {
-                schema: explain::description_schema(),
-                parameters: none(),
-                kind: StatementKind::Query,
-            });
-        }
-        Kind::Explain { inner, .. } => {
+        Kind::ShowSettings(_) => return Ok(of(settings::schema(), StatementKind::Query)),
+        Kind::Describe(_) => return Ok(of(explain::description_schema(), StatementKind::Query)),
+        Kind::Explain { inner, options } => {
             let plan = bind_query(case, *inner).await?.plan;
             let parameters = parameters(&plan)?;
-            return Ok(StatementShape { schema: explain::schema(), parameters, kind: StatementKind::Query });
+            return Ok(StatementShape { schema: explain::schema(options), parameters, kind: StatementKind::Query });
         }
         Kind::Insert { target, statement } => {
             let bound = write::bind_insert(case, &target, statement).await?;
             let parameters = parameters(&bound.input)?;
             return Ok(StatementShape { schema: count_schema(), parameters, kind: StatementKind::Update });
         }
-        _ => {
-            let kind = StatementKind::Definition;
-            return Ok(StatementShape { schema: count_schema(), parameters: none(), kind });
+        Kind::Execute { name, values } => {
+            let prepared = case.session.prepared(&name)?;
+            case.note_prepared(&prepared);
+            let asked = prepared.parameters(case, values.clone()).await?;
+            let row = if asked.fields().is_empty() { prepared.bind(case, values, None).await? } else { None };
+            case.types.clone_from(&prepared.declared);
+            let shape = Box::pin(describe(case, &prepared.sql, row.as_ref())).await?;
+            return Ok(StatementShape { parameters: asked, ..shape });
         }
+        _ => return Ok(of(count_schema(), StatementKind::Definition)),
     };
     let parameters = parameters(&plan)?;
+    let plan = if row.is_some() { with_parameters(plan, row)? } else { plan };
     Ok(StatementShape { schema: plain(plan.schema().as_arrow()), parameters, kind })
 }
 
@@ -296,7 +304,16 @@ async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef
     let limit = case.session.engine().limits.statement_bytes;
     let kind = statement::parse(&statement.sql, limit)?;
     case.operation = kind.operation();
-    if let (Kind::Describe(_) | Kind::Show(_), Some(_)) = (&kind, parameters) {
+    let fixed = matches!(
+        kind,
+        Kind::Describe(_)
+            | Kind::Show(_)
+            | Kind::ShowSettings(_)
+            | Kind::Set(_)
+            | Kind::Prepare { .. }
+            | Kind::Deallocate { .. }
+    );
+    if fixed && parameters.is_some() {
         return Err(Error::invalid("this statement takes no parameters"));
     }
     match kind {
@@ -310,10 +327,42 @@ async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef
             let schema = Arc::clone(&rows.schema);
             Ok((Work::Rows(Box::new(rows)), schema, StatementKind::Query))
         }
-        Kind::Explain { analyze, verbose, inner } => {
+        Kind::Explain { options, inner } if options.policy => {
+            let batch = explain::decisions(case, &inner).await?;
+            let schema = batch.schema();
+            Ok((Work::Ready(batch), schema, StatementKind::Query))
+        }
+        Kind::Explain { options, inner } => {
             let rows = plan_query(case, *inner, parameters).await?;
-            let work = Work::Explain(Explain { rows: Box::new(rows), analyze, verbose });
-            Ok((work, explain::schema(), StatementKind::Query))
+            let work = Work::Explain(Explain { rows: Box::new(rows), options });
+            Ok((work, explain::schema(options), StatementKind::Query))
+        }
+        Kind::ShowSettings(wanted) => {
+            let batch = settings::answer(&case.session, wanted)?;
+            Ok((Work::Ready(batch), settings::schema(), StatementKind::Query))
+        }
+        Kind::Set(wish) => {
+            let changes = settings::changes(wish, case.session.engine())?;
+            Ok((Work::Session(SessionChange::Set(changes)), count_schema(), StatementKind::Definition))
+        }
+        Kind::Prepare { name, types, sql } => {
+            case.types.clone_from(&types);
+            let shape = Box::pin(describe(case, &sql, None)).await?;
+            let prepared = prepared::prepared(case, sql, types, shape.parameters.fields().len()).await?;
+            let change = SessionChange::Keep(name, Arc::new(prepared));
+            Ok((Work::Session(change), count_schema(), StatementKind::Definition))
+        }
+        Kind::Deallocate { name } => {
+            let change = SessionChange::Forget(name);
+            Ok((Work::Session(change), count_schema(), StatementKind::Definition))
+        }
+        Kind::Execute { name, values } => {
+            let prepared = case.session.prepared(&name)?;
+            case.note_prepared(&prepared);
+            let mut statement = Statement::new(&prepared.sql);
+            statement.parameters = prepared.bind(case, values, parameters).await?;
+            case.types.clone_from(&prepared.declared);
+            Box::pin(plan(case, &statement)).await
         }
         Kind::Describe(name) => {
             let name = name_of_parts(&case.session, &statement::parts(&name)?)?;

@@ -157,6 +157,22 @@ async fn as_if_missing(session: &Session, name: &TableName) -> Error {
 /// `NotFound` for a table that is missing or may not be known, `PermissionDenied` for one that may be known and not
 /// read; those of [`unloaded`]. All tables are noted for the trail before the first error is returned.
 pub(super) async fn readable(case: &mut Case, names: &[TableName]) -> Result<Vec<Arc<GovernedTable>>> {
+    let mut governed = Vec::with_capacity(names.len());
+    let mut failure: Option<Error> = None;
+    for one in judged(case, names).await? {
+        match one {
+            Ok(table) => governed.push(table),
+            Err(error) => failure = Some(worse(failure, error)),
+        }
+    }
+    failure.map_or(Ok(governed), Err)
+}
+
+/// The same, table by table.
+///
+/// # Errors
+/// `Unavailable` if the policy engine does not answer.
+pub(super) async fn judged(case: &mut Case, names: &[TableName]) -> Result<Vec<Result<Arc<GovernedTable>>>> {
     let session = case.session.clone();
     let loaded = load(&session, names).await;
     let mut accesses = Vec::with_capacity(2 * names.len());
@@ -171,8 +187,7 @@ pub(super) async fn readable(case: &mut Case, names: &[TableName]) -> Result<Vec
     }
     let mut decisions = decide(&session, &accesses).await?.into_iter();
     let mut next = || decisions.next().ok_or_else(|| Error::internal("a decision is missing"));
-    let mut governed = Vec::with_capacity(names.len());
-    let mut failure: Option<Error> = None;
+    let mut judged = Vec::with_capacity(names.len());
     for (name, loaded) in names.iter().zip(loaded) {
         let one = match loaded {
             Ok(loaded) => {
@@ -186,12 +201,9 @@ pub(super) async fn readable(case: &mut Case, names: &[TableName]) -> Result<Vec
                 Err(unloaded(case, name, Action::Select, error, &discover).await)
             }
         };
-        match one {
-            Ok(table) => governed.push(Arc::new(table)),
-            Err(error) => failure = Some(worse(failure, error)),
-        }
+        judged.push(one.map(Arc::new));
     }
-    failure.map_or(Ok(governed), Err)
+    Ok(judged)
 }
 
 fn govern(
@@ -225,7 +237,7 @@ pub(super) fn refusal(name: &TableName, discover: &Decision, action: Action) -> 
 }
 
 /// Of two failures the one that a person cannot get around by fixing the other; else the first.
-fn worse(first: Option<Error>, second: Error) -> Error {
+pub(super) fn worse(first: Option<Error>, second: Error) -> Error {
     match first {
         Some(first) if first.kind() == ErrorKind::NotFound && second.kind() != ErrorKind::NotFound => second,
         Some(first) => first,

@@ -66,7 +66,7 @@ pub(super) struct Stop {
 
 impl Stop {
     pub(super) fn new(session: &Session, started: Instant) -> Self {
-        let mut at = started + session.engine().limits.deadline;
+        let mut at = started + session.deadline();
         let mut expiry = false;
         if let Some(end) = session.identity().expires_at {
             let grace = match session.engine().limits.expiry {
@@ -221,6 +221,13 @@ pub(super) async fn run(planned: Planned) -> Result<QueryStream> {
             let rows = write::run_write(&session, query, *write, stop, ledger).await?;
             return finished(query, count_batch(rows)?);
         }
+        Work::Session(change) => {
+            match session.change(change) {
+                Ok(()) => ledger.conclude(None).await.map_or(Ok(()), Err)?,
+                Err(error) => return Err(concluded(ledger, error).await),
+            }
+            return finished(query, count_batch(0)?);
+        }
         Work::Change(change) => {
             write::run_change(change, stop, ledger).await?;
             return finished(query, count_batch(0)?);
@@ -283,14 +290,14 @@ pub(super) async fn start(session: &Session, query: QueryId, rows: Rows) -> Resu
 }
 
 async fn run_explain(session: &Session, query: QueryId, explain: Explain) -> Result<RecordBatch> {
-    let Explain { rows, analyze, verbose } = explain;
+    let Explain { rows, options } = explain;
     let logical = rows.logical.clone();
     let physical = Arc::clone(&*rows.plan);
-    if analyze {
+    if options.analyze {
         let mut stream = start(session, query, *rows).await?;
         while stream.try_next().await?.is_some() {}
     }
-    explain::answer(&logical, &physical, analyze, verbose)
+    explain::answer(&logical, &physical, options)
 }
 
 impl QueryStream {

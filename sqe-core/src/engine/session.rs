@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use chrono::Utc;
@@ -11,7 +12,12 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, builder::CatalogBinding};
+use super::{
+    Inner,
+    builder::CatalogBinding,
+    prepared::{Prepared, PreparedStatements},
+    settings::{Change, Settings},
+};
 use crate::{
     Credentials, Error, Identity, Result, Verified,
     audit::ClientInfo,
@@ -47,9 +53,31 @@ struct SessionInner {
     engine: Arc<Inner>,
     identity: Verified<Identity>,
     client: ClientInfo,
+    /// The catalog and the schema with which the session began.
+    began: (String, String),
     defaults: Mutex<(String, String)>,
+    settings: Mutex<Settings>,
+    prepared: Mutex<PreparedStatements>,
     opened: HashMap<String, OnceCell<Arc<dyn CatalogSession>>>,
     closed: CancellationToken,
+}
+
+/// What a statement changes of its session.
+#[derive(Debug)]
+pub(super) enum SessionChange {
+    Set(Vec<Change>),
+    Keep(String, Arc<Prepared>),
+    Forget(Option<String>),
+}
+
+impl SessionChange {
+    /// About how many bytes it takes until it is made.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Keep(name, prepared) => name.len() + prepared.sql.len(),
+            Self::Set(_) | Self::Forget(_) => 0,
+        }
+    }
 }
 
 impl fmt::Debug for Session {
@@ -68,7 +96,10 @@ impl Session {
         engine.admission.check_open()?;
         loop {
             let endings = engine.sessions.endings();
-            let Some(identity) = engine.identity.authenticate(credentials).await? else {
+            let attempt = engine.logins.begin(credentials, &options.client)?;
+            let answer = engine.identity.authenticate(credentials).await;
+            attempt.ended(&answer);
+            let Some(identity) = answer? else {
                 return Err(Error::unauthenticated("the credentials were not accepted; log in again"));
             };
             let session = Self::begin(Arc::clone(&engine), identity, options.clone())?;
@@ -87,7 +118,10 @@ impl Session {
             engine,
             identity: Verified::new(identity),
             client: options.client,
+            began: defaults.clone(),
             defaults: Mutex::new(defaults),
+            settings: Mutex::default(),
+            prepared: Mutex::default(),
             opened,
             closed: CancellationToken::new(),
         }));
@@ -121,6 +155,57 @@ impl Session {
     /// Ends the session: its running statements stop, and later calls are `Unauthenticated`.
     pub fn close(&self) {
         self.0.closed.cancel();
+    }
+
+    /// Whether it was ended, by [`close`](Self::close) or by [`Engine::end_sessions`](super::Engine::end_sessions).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled()
+    }
+
+    /// What was set for this session.
+    pub(super) fn settings(&self) -> Settings {
+        self.0.settings.lock().clone()
+    }
+
+    /// How long a statement of this session may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.0.settings.lock().deadline(self.engine().limits.deadline)
+    }
+
+    /// Changes what the session keeps.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NotFound`, `ResourceExhausted` for prepared statements.
+    pub(super) fn change(&self, change: SessionChange) -> Result<()> {
+        match change {
+            SessionChange::Set(changes) => {
+                self.set(changes);
+                Ok(())
+            }
+            SessionChange::Keep(name, prepared) => self.0.prepared.lock().add(name, prepared),
+            SessionChange::Forget(name) => self.0.prepared.lock().forget(name.as_deref()),
+        }
+    }
+
+    fn set(&self, changes: Vec<Change>) {
+        for change in changes {
+            match self.0.settings.lock().take(change) {
+                Some(Change::Catalog(name)) => {
+                    self.set_defaults(Some(name.unwrap_or_else(|| self.0.began.0.clone())), None);
+                }
+                Some(Change::Schema(name)) => {
+                    self.set_defaults(None, Some(name.unwrap_or_else(|| self.0.began.1.clone())));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// # Errors
+    /// `NotFound`.
+    pub(super) fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.0.prepared.lock().find(name)
     }
 
     pub(super) fn engine(&self) -> &Arc<Inner> {

@@ -1,21 +1,26 @@
 //! SQL text → one statement of a known kind.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
 use datafusion::sql::{
-    parser::{DFParserBuilder, ExplainStatement, Statement as Parsed},
+    parser::{DFParserBuilder, ResetStatement, Statement as Parsed},
     sqlparser::{
         ast::{
-            CreateTable, Expr, FromTable, Ident, Insert, ObjectName, ObjectType, SchemaName, ShowStatementFilter,
-            ShowStatementFilterPosition, ShowStatementOptions, Statement as Ast, TableObject,
+            CreateTable, DataType, Expr, FromTable, Ident, Insert, ObjectName, ObjectType, SchemaName,
+            ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions, Statement as Ast, TableObject,
         },
         dialect::GenericDialect,
+        keywords::Keyword,
         tokenizer::{Token, Tokenizer, Whitespace},
     },
 };
 
-use super::{ignored, shape};
+use super::{ignored, settings, shape};
 use crate::{Error, Result};
+
+mod explained;
+
+pub(super) use explained::{Format, Options};
 
 /// A statement that the engine carries out.
 #[derive(Debug)]
@@ -26,8 +31,18 @@ pub(super) enum Kind {
     Show(String),
     /// `DESCRIBE t`, `SHOW COLUMNS FROM t`.
     Describe(ObjectName),
-    /// Plans, and with `analyze` runs, a query.
-    Explain { analyze: bool, verbose: bool, inner: Box<Parsed> },
+    /// Plans, and with `analyze` runs, a query; or tells what was decided about it.
+    Explain { options: Options, inner: Box<Parsed> },
+    /// Keeps a statement of which this is the text.
+    Prepare { name: String, types: Vec<DataType>, sql: String },
+    /// Runs a statement that was kept.
+    Execute { name: String, values: Vec<Expr> },
+    /// Forgets one, or all.
+    Deallocate { name: Option<String> },
+    /// Changes settings of the session.
+    Set(settings::Wish),
+    /// Shows one of them, or all.
+    ShowSettings(Option<settings::Setting>),
     /// Appends to a table.
     Insert { target: ObjectName, statement: Parsed },
     /// Creates a table, with rows if it has a query.
@@ -48,6 +63,11 @@ impl Kind {
             Self::Show(_) => "SHOW",
             Self::Describe(_) => "DESCRIBE",
             Self::Explain { .. } => "EXPLAIN",
+            Self::Prepare { .. } => "PREPARE",
+            Self::Execute { .. } => "EXECUTE",
+            Self::Deallocate { .. } => "DEALLOCATE",
+            Self::Set(_) => "SET",
+            Self::ShowSettings(_) => "SHOW",
             Self::Insert { .. } => "INSERT",
             Self::CreateTable(_) => "CREATE TABLE",
             Self::CreateSchema { .. } => "CREATE SCHEMA",
@@ -76,6 +96,12 @@ pub(super) fn check_length(sql: &str, limit: usize) -> Result<()> {
 pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
     check_length(sql, limit)?;
     let sql = familiar(sql)?;
+    if let Some((options, inner)) = explanation(&sql)? {
+        return match parse(&inner, limit)? {
+            Kind::Query(inner) => Ok(Kind::Explain { options, inner: Box::new(inner) }),
+            _ => Err(Error::unsupported("EXPLAIN is offered for queries only")),
+        };
+    }
     let dialect = shape::MeteredDialect::new(sql.len());
     let parsed = DFParserBuilder::new(sql.as_ref())
         .with_dialect(&dialect)
@@ -90,7 +116,78 @@ pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
         return Err(Error::invalid("there are several statements; send them one by one"));
     }
     shape::check_relations(&statement)?;
-    classify(statement)
+    match statement {
+        Parsed::Statement(ast) => match *ast {
+            Ast::Prepare { name, data_types, .. } => prepare(&sql, name, data_types, limit),
+            ast => classify(Parsed::Statement(Box::new(ast))),
+        },
+        other => classify(other),
+    }
+}
+
+/// What an EXPLAIN is to show, and the statement that it explains.
+fn explanation(sql: &str) -> Result<Option<(Options, String)>> {
+    const EXPLAIN: &str = "explain";
+    // What begins with a comment is looked at, too.
+    let text = sql.trim_start();
+    if !text.starts_with(['-', '/', '#'])
+        && !text.get(..EXPLAIN.len()).is_some_and(|it| it.eq_ignore_ascii_case(EXPLAIN))
+    {
+        return Ok(None);
+    }
+    let tokens = tokens(sql).unwrap_or_default();
+    let Some((options, inner)) = explained::split(&tokens)? else { return Ok(None) };
+    if explained::split(inner)?.is_some() {
+        return Err(Error::unsupported("EXPLAIN is offered for queries only"));
+    }
+    Ok(Some((options, written(inner))))
+}
+
+/// A statement to keep: its text is what follows the first AS outside of brackets.
+fn prepare(sql: &str, name: Ident, types: Vec<DataType>, limit: usize) -> Result<Kind> {
+    let tokens = tokens(sql).unwrap_or_default();
+    let mut open = 0_usize;
+    let begin = tokens.iter().position(|token| {
+        match token {
+            Token::LParen => open += 1,
+            Token::RParen => open = open.saturating_sub(1),
+            _ => {}
+        }
+        let is_as =
+            matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("as"));
+        open == 0 && is_as
+    });
+    let inner = begin.and_then(|begin| tokens.get(begin + 1..));
+    let inner = written(inner.ok_or_else(|| Error::internal("a PREPARE has no statement"))?);
+    match parse(&inner, limit)? {
+        Kind::Prepare { .. } | Kind::Execute { .. } | Kind::Deallocate { .. } | Kind::Set(_) => {
+            Err(Error::unsupported("only statements that read or change data can be prepared"))
+        }
+        _ => Ok(Kind::Prepare { name: normal(&name), types, sql: inner }),
+    }
+}
+
+/// `None` for what does not split into tokens.
+fn tokens(sql: &str) -> Option<Vec<Token>> {
+    Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize().ok()
+}
+
+fn written(tokens: &[Token]) -> String {
+    tokens.iter().fold(String::new(), |mut text, token| {
+        let _ = write_token(&mut text, token);
+        text
+    })
+}
+
+/// Written out, what was a comment inside of a hint would be a hint.
+fn write_token(out: &mut String, token: &Token) -> std::fmt::Result {
+    match token {
+        Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => {
+            out.push(' ');
+            Ok(())
+        }
+        token => write!(out, "{token}"),
+    }
 }
 
 fn syntax_message(error: &datafusion::error::DataFusionError) -> String {
@@ -101,25 +198,15 @@ fn syntax_message(error: &datafusion::error::DataFusionError) -> String {
 
 fn classify(statement: Parsed) -> Result<Kind> {
     match statement {
-        Parsed::Explain(ExplainStatement { analyze, verbose, format, statement }) => {
-            if format.is_some_and(|format| !format.eq_ignore_ascii_case("indent")) {
-                return Err(Error::unsupported("EXPLAIN knows only its default format; leave FORMAT out"));
-            }
-            match *statement {
-                Parsed::Statement(ast) if matches!(*ast, Ast::Query(_)) => {
-                    ignored::refuse(&ast)?;
-                    Ok(Kind::Explain { analyze, verbose, inner: Box::new(Parsed::Statement(ast)) })
-                }
-                _ => Err(Error::unsupported("EXPLAIN is offered for queries only")),
-            }
-        }
+        // Those that begin with it were taken before.
+        Parsed::Explain(_) => Err(Error::unsupported("EXPLAIN is offered for queries only")),
         Parsed::Statement(ast) => {
             ignored::refuse(&ast)?;
             classify_ast(*ast)
         }
         Parsed::CreateExternalTable(_) => Err(unsupported("CREATE EXTERNAL TABLE")),
         Parsed::CopyTo(_) => Err(unsupported("COPY")),
-        Parsed::Reset(_) => Err(unsupported("RESET")),
+        Parsed::Reset(ResetStatement::Variable(name)) => settings::reset(&name).map(Kind::Set),
     }
 }
 
@@ -142,6 +229,27 @@ fn classify_ast(ast: Ast) -> Result<Kind> {
         Ast::ShowCatalogs { .. } => {
             Ok(Kind::Show("SELECT catalog_name FROM information_schema.catalogs ORDER BY 1".into()))
         }
+        Ast::Execute {
+            name: Some(name),
+            parameters,
+            immediate: false,
+            into,
+            using,
+            output: false,
+            default: false,
+            ..
+        } if into.is_empty() && using.is_empty() => {
+            let name = parts(&name)?.join(".");
+            Ok(Kind::Execute { name, values: parameters })
+        }
+        Ast::Execute { .. } => Err(Error::unsupported("write EXECUTE name or EXECUTE name (value, …)")),
+        Ast::Deallocate { name, .. } => {
+            let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+            Ok(Kind::Deallocate { name: (!all).then(|| normal(&name)) })
+        }
+        Ast::Set(set) => settings::set(set).map(Kind::Set),
+        Ast::Use(used) => settings::used(used).map(Kind::Set),
+        Ast::ShowVariable { variable } => settings::shown(&variable).map(Kind::ShowSettings),
         Ast::Insert(insert) => insert_statement(insert),
         Ast::CreateTable(create) => create_table(create),
         Ast::CreateSchema { schema_name: SchemaName::Simple(name), if_not_exists, .. } => {
@@ -296,8 +404,8 @@ fn partition_item(expr: &Expr) -> Result<(String, String)> {
     }
 }
 
-/// The text in the words that the parser and the planner know: `PARTITIONED BY` becomes `PARTITION BY`, and each `?`
-/// becomes the next of `$1`, `$2`, ….
+/// The text in the words that the parser and the planner know: `PARTITIONED BY` becomes `PARTITION BY`, each `?` becomes the
+/// next of `$1`, `$2`, …, and `doc -> 'key'` becomes `(doc) -> 'key'`, since it would be a function of `doc`.
 ///
 /// # Errors
 /// `InvalidInput` for an expression that nests deeper than planners can follow.
@@ -308,23 +416,21 @@ fn familiar(sql: &str) -> Result<Cow<'_, str>> {
     };
     shape::check_text(&tokens, shape::HEIGHT)?;
     let strange = |token: &Token| matches!(token, Token::Placeholder(mark) if mark == "?") || is_partitioned(token);
-    if !tokens.iter().any(strange) {
+    let documents = documents(&tokens);
+    if documents.is_empty() && !tokens.iter().any(strange) {
         return Ok(sql.into());
     }
     let mut out = String::with_capacity(sql.len() + 8);
     let mut parameters = 0;
-    for token in tokens {
+    for (at, token) in tokens.into_iter().enumerate() {
         let _ = match &token {
+            token if documents.contains(&at) => write!(out, "({token})"),
             Token::Placeholder(mark) if mark == "?" => {
                 parameters += 1;
                 write!(out, "${parameters}")
             }
             token if is_partitioned(token) => write!(out, "PARTITION"),
-            // Written out, what was a comment inside of a hint would be a hint.
-            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => {
-                write!(out, " ")
-            }
-            token => write!(out, "{token}"),
+            token => write_token(&mut out, token),
         };
     }
     // Words that a hint kept apart are one word now.
@@ -334,15 +440,42 @@ fn familiar(sql: &str) -> Result<Cow<'_, str>> {
     Ok(out.into())
 }
 
+/// Where a column stands alone before `->` and a constant, which parsers read as a function of this column.
+fn documents(tokens: &[Token]) -> BTreeSet<usize> {
+    let words: Vec<(usize, &Token)> =
+        tokens.iter().enumerate().filter(|(_, token)| !matches!(token, Token::Whitespace(_))).collect();
+    let mut found = BTreeSet::new();
+    for (before, window) in words.iter().map(|(_, token)| Some(*token)).zip(words.windows(3).skip(1)) {
+        found.extend(document(before, window));
+    }
+    found.extend(words.windows(3).next().and_then(|window| document(None, window)));
+    found
+}
+
+fn document(before: Option<&Token>, window: &[(usize, &Token)]) -> Option<usize> {
+    let [(at, Token::Word(word)), (_, Token::Arrow), (_, step)] = window else { return None };
+    let is_step = matches!(step, Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_));
+    // The end of something that is longer.
+    let ends = matches!(before, Some(Token::Period | Token::DoubleColon)) || before.is_some_and(is_literal_text);
+    let is_end = word.quote_style.is_none() && word.keyword == Keyword::END;
+    (is_step && !ends && !is_end).then_some(*at)
+}
+
+fn is_literal_text(token: &Token) -> bool {
+    matches!(token, Token::Number(..) | Token::SingleQuotedString(_))
+}
+
 fn is_partitioned(token: &Token) -> bool {
     matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("partitioned"))
 }
+
+/// Bytes of a statement that the audit trail keeps.
+const KEPT: usize = 64 * 1024;
 
 /// The statement as the audit trail keeps it: every literal replaced by `?`, comments left out, and no more than its
 /// first 64 KiB. Works on text that does not parse; text that cannot even be split into tokens leaves nothing, nor does
 /// text that is longer than `limit`, which no engine runs.
 pub(super) fn without_literals(sql: &str, limit: usize) -> String {
-    const KEPT: usize = 64 * 1024;
     if sql.len() > limit {
         return String::new();
     }
@@ -365,9 +498,14 @@ pub(super) fn without_literals(sql: &str, limit: usize) -> String {
             }
         }
     }
-    let end = (0..=KEPT.min(out.len())).rev().find(|end| out.is_char_boundary(*end)).unwrap_or(0);
-    out.truncate(end);
-    out.trim().to_owned()
+    shortened(out).trim().to_owned()
+}
+
+/// As much of a text as the trail keeps.
+pub(super) fn shortened(mut text: String) -> String {
+    let end = (0..=KEPT.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.truncate(end);
+    text
 }
 
 pub(super) fn is_literal(token: &Token) -> bool {
@@ -417,15 +555,45 @@ mod tests {
             "DELETE FROM t",
             "TRUNCATE TABLE t",
             "SET datafusion.optimizer.skip_failed_rules = true",
+            "SET ROLE admin",
+            "SET SESSION AUTHORIZATION bob",
+            "RESET datafusion.optimizer.skip_failed_rules",
+            "SHOW datafusion.optimizer.skip_failed_rules",
             "CREATE VIEW v AS SELECT 1",
             "CREATE FUNCTION f() RETURNS INT RETURN 1",
-            "PREPARE p AS SELECT 1",
+            "PREPARE p AS UPDATE t SET a = 1",
+            "PREPARE p AS PREPARE q AS SELECT 1",
+            "PREPARE p AS EXECUTE q",
+            "PREPARE p AS SET schema = 'a'",
+            "EXECUTE p USING 1",
+            "EXPLAIN EXPLAIN SELECT 1",
+            "EXPLAIN EXECUTE p",
             "INSERT OVERWRITE t SELECT 1",
             "EXPLAIN INSERT INTO t VALUES (1)",
         ] {
             assert_eq!(kind_of(sql).unwrap_err().kind(), ErrorKind::Unsupported, "{sql}");
         }
         assert!(matches!(kind_of("SELECT 1").unwrap(), Kind::Query(_)));
+    }
+
+    #[test]
+    fn an_arrow_before_a_constant_is_a_step_into_a_document() {
+        for (written, read) in [
+            ("SELECT doc -> 'a' FROM t", "SELECT (doc) -> 'a' FROM t"),
+            ("SELECT \"Doc\"->0->'a'", "SELECT (\"Doc\")->0->'a'"),
+            ("SELECT f(doc -> $1)", "SELECT f((doc) -> $1)"),
+            ("doc -> 'a'", "(doc) -> 'a'"),
+        ] {
+            assert_eq!(familiar(written).unwrap(), read);
+        }
+        for kept in [
+            "SELECT t.doc -> 'a'",
+            "SELECT f(l, x -> x + 1)",
+            "SELECT CASE WHEN a THEN b END -> 'a'",
+            "SELECT a::json -> 'x'",
+        ] {
+            assert_eq!(familiar(kept).unwrap(), kept);
+        }
     }
 
     #[test]

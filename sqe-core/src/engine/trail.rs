@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::{common::tree_node::TreeNodeRecursion, logical_expr::LogicalPlan};
-
+use datafusion::{
+    common::tree_node::TreeNodeRecursion, logical_expr::LogicalPlan, sql::sqlparser::ast::DataType as AstType,
+};
 use tracing::Instrument;
 
 use super::{
     Session,
     observed::{Begun, Place},
-    statement::without_literals,
+    prepared::Prepared,
+    statement::{shortened, without_literals},
 };
 use crate::{
     Action, Decision, Error, ErrorKind, FieldId, QueryId, Result, TableId, TableName,
@@ -25,6 +27,8 @@ pub(super) struct Case {
     pub(super) query: QueryId,
     facts: QueryFacts,
     pub(super) tables: Vec<TableAccess>,
+    /// The types of the statement's parameters, if they were declared.
+    pub(super) types: Vec<AstType>,
     pub(super) place: Place,
     /// What it does, as soon as it is known.
     pub(super) operation: &'static str,
@@ -41,7 +45,13 @@ impl Case {
         let statement = without_literals(sql, session.engine().limits.statement_bytes);
         let facts = QueryFacts::new(query, session.identity(), session.client().clone(), statement);
         let facts = facts.with_trace(place.context.trace);
-        Self { session: session.clone(), query, facts, tables: Vec::new(), place, operation: "" }
+        Self { session: session.clone(), query, facts, tables: Vec::new(), types: Vec::new(), place, operation: "" }
+    }
+
+    /// Notes the prepared statement that this one runs.
+    pub(super) fn note_prepared(&mut self, prepared: &Prepared) {
+        let inner = without_literals(&prepared.sql, self.session.engine().limits.statement_bytes);
+        self.facts.statement = shortened(format!("{} AS {inner}", self.facts.statement));
     }
 
     async fn record(&self, kind: EventKind) -> Result<()> {

@@ -1,23 +1,17 @@
-//! Statements that change something: INSERT, CREATE, DROP, and loading a stream.
+//! Statements that change something: INSERT, CREATE, DROP.
 
 use std::sync::Arc;
 
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 use datafusion::{
-    error::DataFusionError,
-    execution::{SendableRecordBatchStream, SessionState, TaskContext},
+    execution::{SessionState, TaskContext},
     logical_expr::{DdlStatement, LogicalPlan, WriteOp, dml::InsertOp},
-    physical_plan::{
-        ExecutionPlan,
-        streaming::{PartitionStream, StreamingTableExec},
-    },
     sql::{
         parser::Statement as Parsed,
         sqlparser::ast::{CreateTable, CreateTableOptions, ObjectName, SqlOption, Statement as Ast},
     },
 };
 use futures::TryStreamExt;
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,6 +20,7 @@ use super::{
     decide::decide,
     observed::in_trace,
     plan::{Rows, Work, count_batch, plan_rows},
+    prepared::{typed, untyped},
     resolve::{INFORMATION_SCHEMA, Loaded, load, load_one, name_of_parts, of_known, refusal},
     run::{Ledger, Stop, concluded, start, wrap},
     statement::{self, Kind},
@@ -36,8 +31,7 @@ use crate::{
     Access, Action, Decision, Error, ErrorKind, QueryId, Resource, Result, TableId, TableName,
     catalog::{CatalogChange, CatalogSession, NewTable, StoreRef, TableWrite, WriteRequest, WriteTarget},
     credentials::Operation,
-    govern::{Authorized, GovernedTable, WriteGrant, plain},
-    observe::{Room, Turn},
+    govern::{GovernedTable, WriteGrant, plain},
 };
 
 /// An authorised write of rows.
@@ -65,61 +59,6 @@ pub(super) struct Change {
     ignore: Option<ErrorKind>,
 }
 
-/// What to load into a table, through the same rooms as a statement.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Ingest {
-    /// The table.
-    pub table: TableName,
-    /// Create the table; without it, append to an existing one.
-    pub create: bool,
-    /// How a new table is partitioned, as in [`NewTable::partitioning`].
-    pub partitioning: Vec<(String, String)>,
-}
-
-impl Ingest {
-    /// Creates `table` with the loaded rows.
-    #[must_use]
-    pub fn create(table: TableName) -> Self {
-        Self { table, create: true, partitioning: Vec::new() }
-    }
-
-    /// Appends to `table`.
-    #[must_use]
-    pub fn append(table: TableName) -> Self {
-        Self { table, create: false, partitioning: Vec::new() }
-    }
-}
-
-impl Session {
-    /// Loads the rows of a stream into a table, as this person: policy decides, the trail records, and the rows are
-    /// visible all at once or not at all. Returns the number of rows.
-    ///
-    /// # Errors
-    /// Those of an INSERT or a CREATE TABLE AS.
-    pub async fn ingest(&self, ingest: Ingest, rows: SendableRecordBatchStream) -> Result<u64> {
-        self.check_alive()?;
-        let word = if ingest.create { "CREATE TABLE" } else { "INSERT INTO" };
-        let mut case = Case::new(self, &format!("{word} {} /* loaded as a stream */", ingest.table));
-        case.operation = if ingest.create { "CREATE TABLE" } else { "INSERT" };
-        let context = case.place.context;
-        let planned = Box::pin(in_trace(context, plan_ingest(&mut case, ingest, rows))).await;
-        let write = match planned {
-            Ok(write) => write,
-            Err(error) => return Err(case.refuse(error).await),
-        };
-        let query = case.query;
-        let turn = self.engine().admission.admit(&self.identity().principal);
-        let slot = match in_trace(context, self.engine().watch(Room::Turn(Turn::Running), turn)).await {
-            Ok(slot) => slot,
-            Err(error) => return Err(case.refuse(error).await),
-        };
-        let stop = Stop::new(self, std::time::Instant::now());
-        let ledger = Ledger::open(case, slot).await?;
-        Box::pin(run_write(self, query, write, stop, ledger)).await
-    }
-}
-
 /// An INSERT bound against its target and its sources.
 pub(super) struct BoundInsert {
     pub(super) input: LogicalPlan,
@@ -141,8 +80,9 @@ pub(super) async fn bind_insert(case: &mut Case, target: &ObjectName, statement:
     };
     let sources = bind_sources(case, &Parsed::Statement(Box::new(Ast::Query(query)))).await?;
     let (loaded, table) = writable(case, &name).await?;
+    let statement = typed(statement, &case.types);
     let bound = bind_against(case, statement, sources, vec![Source::governed(name, table)]).await?;
-    let LogicalPlan::Dml(dml) = bound.plan else {
+    let LogicalPlan::Dml(dml) = untyped(bound.plan) else {
         return Err(Error::internal("an INSERT was bound to something else"));
     };
     if !matches!(dml.op, WriteOp::Insert(InsertOp::Append)) {
@@ -153,7 +93,7 @@ pub(super) async fn bind_insert(case: &mut Case, target: &ObjectName, statement:
 }
 
 /// The target of an INSERT, if this person may add to it and policy holds nothing of it back.
-async fn writable(case: &mut Case, name: &TableName) -> Result<(Loaded, Arc<GovernedTable>)> {
+pub(super) async fn writable(case: &mut Case, name: &TableName) -> Result<(Loaded, Arc<GovernedTable>)> {
     let session = case.session.clone();
     let loaded = load_one(case, name, Action::Insert).await?;
     let facts = loaded.table.facts().clone();
@@ -197,7 +137,7 @@ pub(super) async fn plan_insert(
     write_to(case, rows, WriteTarget::Append(bound.target.table), &name, bound.target.session).await
 }
 
-async fn write_to(
+pub(super) async fn write_to(
     case: &mut Case,
     rows: Rows,
     target: WriteTarget,
@@ -306,6 +246,13 @@ async fn permit_change(
 
 /// A table that this person may drop, and the session that loaded it.
 async fn droppable(case: &mut Case, name: &TableName) -> Result<(Arc<dyn CatalogSession>, TableId)> {
+    let loaded = to_drop(case, name).await?;
+    let table = loaded.table.facts().id.clone();
+    Ok((loaded.session, table))
+}
+
+/// A table that this person may drop.
+pub(super) async fn to_drop(case: &mut Case, name: &TableName) -> Result<Loaded> {
     let loaded = load_one(case, name, Action::Drop).await?;
     let facts = loaded.table.facts().clone();
     let accesses = [Action::Discover, Action::Drop].map(|action| Access::new(action, Resource::Table(facts.clone())));
@@ -313,7 +260,7 @@ async fn droppable(case: &mut Case, name: &TableName) -> Result<(Arc<dyn Catalog
     let [discover, drop] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
     let drop = of_known(discover, drop);
     case.note_decision(facts.id.clone(), Action::Drop, drop, loaded.table.snapshot());
-    if drop.is_permit() { Ok((loaded.session, facts.id)) } else { Err(refusal(name, discover, Action::Drop)) }
+    if drop.is_permit() { Ok(loaded) } else { Err(refusal(name, discover, Action::Drop)) }
 }
 
 async fn plan_create_table(case: &mut Case, mut create: CreateTable, parameters: Option<&RecordBatch>) -> Result<Work> {
@@ -366,7 +313,7 @@ async fn plan_create_table(case: &mut Case, mut create: CreateTable, parameters:
     Ok(change(case, vec![(catalog, CatalogChange::CreateTable(new(schema)))], ignore))
 }
 
-async fn permit_create(case: &mut Case, name: &TableName) -> Result<Arc<dyn CatalogSession>> {
+pub(super) async fn permit_create(case: &mut Case, name: &TableName) -> Result<Arc<dyn CatalogSession>> {
     if name.schema == INFORMATION_SCHEMA {
         return Err(Error::denied("information_schema cannot be changed"));
     }
@@ -389,69 +336,6 @@ fn properties(create: &CreateTable) -> Result<Vec<(String, String)>> {
             _ => Err(Error::unsupported("write table properties as WITH ('name' = 'value')")),
         })
         .collect()
-}
-
-async fn plan_ingest(case: &mut Case, ingest: Ingest, rows: SendableRecordBatchStream) -> Result<Write> {
-    let schema = plain(&rows.schema());
-    let state = case.session.engine().template.clone();
-    let context = Arc::new(TaskContext::from(&state));
-    let plan: Arc<dyn ExecutionPlan> = Arc::new(single_use(rows)?);
-    let rows = Rows {
-        // The rows are the person's own; there is nothing in this plan to govern but where they go.
-        plan: Authorized::new(plan),
-        logical: LogicalPlan::default(),
-        stores: Vec::new(),
-        context,
-        codecs: Vec::new(),
-        schema: Arc::clone(&schema),
-        restricted: false,
-    };
-    if ingest.create {
-        let catalog = permit_create(case, &ingest.table).await?;
-        let owner = case.session.identity().principal.clone();
-        let new = NewTable {
-            name: ingest.table.clone(),
-            schema,
-            partitioning: ingest.partitioning,
-            owner,
-            properties: Vec::new(),
-        };
-        return write_to(case, rows, WriteTarget::Create(new), &ingest.table, catalog).await;
-    }
-    let (loaded, _) = writable(case, &ingest.table).await?;
-    write_to(case, rows, WriteTarget::Append(loaded.table), &ingest.table, loaded.session).await
-}
-
-/// A leaf over a stream that can be read once.
-fn single_use(rows: SendableRecordBatchStream) -> Result<StreamingTableExec> {
-    #[derive(Debug)]
-    struct Once(SchemaRef, Mutex<Option<Slot>>);
-    struct Slot(SendableRecordBatchStream);
-    impl std::fmt::Debug for Slot {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a stream")
-        }
-    }
-    impl PartitionStream for Once {
-        fn schema(&self) -> &SchemaRef {
-            &self.0
-        }
-
-        fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-            match self.1.lock().take() {
-                Some(Slot(rows)) => rows,
-                None => {
-                    let again = DataFusionError::Internal("a loaded stream was read twice".into());
-                    let error = futures::stream::iter([Err(again)]);
-                    let schema = Arc::clone(&self.0);
-                    Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, error))
-                }
-            }
-        }
-    }
-    let schema = rows.schema();
-    let once: Arc<dyn PartitionStream> = Arc::new(Once(Arc::clone(&schema), Mutex::new(Some(Slot(rows)))));
-    Ok(StreamingTableExec::try_new(schema, vec![once], None, Vec::new(), false, None)?)
 }
 
 /// Stages, commits once, and tells the trail. Once the commit has begun the work goes on to its end even if nobody waits

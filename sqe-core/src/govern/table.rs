@@ -140,6 +140,11 @@ impl GovernedTable {
         &self.columns
     }
 
+    /// The columns that the person sees.
+    pub(crate) fn visible(&self) -> &SchemaRef {
+        &self.visible
+    }
+
     /// Hands over the store that the vend room obtained.
     pub(crate) fn provide_store(&self, store: Option<StoreRef>) {
         let _ = self.store.set(store);

@@ -9,6 +9,7 @@
 )]
 
 mod endings;
+mod explanations;
 mod governance;
 #[cfg(feature = "conformance")]
 mod kits;
@@ -20,7 +21,9 @@ mod observer;
 mod paths;
 mod people;
 mod planners;
+mod prepared;
 mod properties;
+mod settings;
 mod side_channels;
 mod statements;
 mod writes;

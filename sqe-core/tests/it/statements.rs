@@ -112,7 +112,7 @@ async fn files_and_settings_cannot_be_reached() {
         "SELECT * FROM read_parquet('/etc/passwd')",
         "SELECT * FROM information_schema.df_settings",
         "SET datafusion.catalog.information_schema = true",
-        "SHOW ALL",
+        "SHOW datafusion.catalog.information_schema",
     ] {
         let error = world.rows("root", sql).await.unwrap_err();
         let refused = [ErrorKind::NotFound, ErrorKind::Unsupported, ErrorKind::InvalidInput];
@@ -120,4 +120,27 @@ async fn files_and_settings_cannot_be_reached() {
     }
     world.rules.select("x", "people", Decision::permit());
     assert_eq!(world.rows("x", "SELECT count(*) FROM people").await.unwrap(), ["6"]);
+}
+
+#[tokio::test]
+async fn documents_of_json_are_looked_into() {
+    let world = world();
+    let run = async |sql: &str| world.rows("alice", sql).await;
+    run("CREATE TABLE scratch.docs (id BIGINT, doc VARCHAR)").await.unwrap();
+    let values = r#"(1, '{"name": "ann", "tags": ["a", "b"], "n": 3}'), (2, '{"name": "bob", "tags": []}'), (3, 'x'), (4, NULL)"#;
+    run(&format!("INSERT INTO scratch.docs VALUES {values}")).await.unwrap();
+    for (sql, expected) in [
+        ("SELECT doc ->> 'name' FROM scratch.docs ORDER BY id", ["ann", "bob", "NULL", "NULL"].as_slice()),
+        ("SELECT doc -> 'tags' -> 1 FROM scratch.docs WHERE doc -> 'n' IS NOT NULL", &["\"b\""]),
+        ("SELECT id FROM scratch.docs WHERE doc->>'name' = 'bob'", &["2"]),
+        ("SELECT json_get_int(doc, 'n') + 1 FROM scratch.docs d WHERE d.doc -> 'n' = '3'", &["4"]),
+        ("SELECT sum(json_length(doc, 'tags')) FROM scratch.docs", &["2"]),
+        ("SELECT id FROM scratch.docs WHERE NOT json_valid(doc)", &["3"]),
+        ("SELECT unnest(json_object_keys(doc)) FROM scratch.docs WHERE id = 2", &["name", "tags"]),
+        ("SELECT upper(doc ->> 'name') FROM scratch.docs WHERE id = 1", &["ANN"]),
+    ] {
+        assert_eq!(run(sql).await.unwrap(), expected, "{sql}");
+    }
+    let name = world.session("alice").await.query("SELECT doc ->> 'name' FROM scratch.docs").await.unwrap();
+    assert_eq!(name.schema().field(0).name(), "doc ->> 'name'");
 }

@@ -184,7 +184,6 @@ async fn a_statement_that_may_not_drop_all_of_its_tables_drops_none() {
 #[case::set("SET datafusion.optimizer.skip_failed_rules = true")]
 #[case::reset("RESET datafusion.optimizer.skip_failed_rules")]
 #[case::prepare("PREPARE p AS DELETE FROM people")]
-#[case::execute("EXECUTE p")]
 #[case::grant("GRANT SELECT ON people TO alice")]
 #[case::revoke("REVOKE SELECT ON people FROM alice")]
 #[case::begin("BEGIN")]

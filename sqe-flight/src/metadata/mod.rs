@@ -64,10 +64,10 @@ impl Metadata {
                 session.catalogs().await?.into_iter().for_each(|name| builder.append(name));
                 builder.build().map_err(broken)?
             }
-            Command::CommandGetDbSchemas(command) => {
+            Command::CommandGetDbSchemas(mut command) => {
                 let mut request = ListingRequest::default();
-                request.catalog.clone_from(&command.catalog);
-                request.schema_pattern.clone_from(&command.db_schema_filter_pattern);
+                request.catalog = command.catalog.take();
+                request.schema_pattern = command.db_schema_filter_pattern.take();
                 let mut builder = command.into_builder();
                 for (catalog, schema) in session.schemas(&request).await? {
                     builder.append(catalog, schema);

@@ -198,10 +198,11 @@ fn server(info: &mut SqlInfoDataBuilder, settings: &Settings) {
     info.append(SqlInfo::FlightSqlServerSubstraitMaxVersion, "");
     info.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
     info.append(SqlInfo::FlightSqlServerCancel, true);
-    info.append(SqlInfo::FlightSqlServerBulkIngestion, false);
+    info.append(SqlInfo::FlightSqlServerBulkIngestion, true);
     info.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
-    // 0: there is no timeout that this front end sets.
-    info.append(SqlInfo::FlightSqlServerStatementTimeout, 0_i32);
+    let idle = i32::try_from(settings.prepared_idle_timeout.as_millis()).unwrap_or(i32::MAX);
+    info.append(SqlInfo::FlightSqlServerStatementTimeout, idle);
+    // 0: there are no transactions that could end by time.
     info.append(SqlInfo::FlightSqlServerTransactionTimeout, 0_i32);
 }
 
@@ -212,8 +213,8 @@ fn names(info: &mut SqlInfoDataBuilder) {
     info.append(SqlInfo::SqlIdentifierCase, SqlSupportedCaseSensitivity::SqlCaseSensitivityLowercase as i32);
     info.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
     info.append(SqlInfo::SqlQuotedIdentifierCase, SqlSupportedCaseSensitivity::SqlCaseSensitivityUnknown as i32);
-    // What a person may not read is not listed.
-    info.append(SqlInfo::SqlAllTablesAreSelectable, true);
+    // A person may know of a table without being allowed to read it.
+    info.append(SqlInfo::SqlAllTablesAreSelectable, false);
     info.append(SqlInfo::SqlNullOrdering, SqlNullOrdering::SqlNullsSortedHigh as i32);
     info.append(SqlInfo::SqlKeywords, KEYWORDS);
     info.append(SqlInfo::SqlNumericFunctions, NUMERIC_FUNCTIONS);

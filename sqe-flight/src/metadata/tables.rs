@@ -20,9 +20,10 @@ pub(super) const TABLE_TYPES: [&str; 2] = ["TABLE", "VIEW"];
 
 pub(super) async fn answer(session: &Session, mut command: CommandGetTables) -> Result<RecordBatch> {
     let mut request = ListingRequest::default();
-    request.catalog.clone_from(&command.catalog);
-    request.schema_pattern.clone_from(&command.db_schema_filter_pattern);
-    request.table_pattern.clone_from(&command.table_name_filter_pattern);
+    // Narrowed once, where names are that nobody is shown: the builder would do it again, and in its own way.
+    request.catalog = command.catalog.take();
+    request.schema_pattern = command.db_schema_filter_pattern.take();
+    request.table_pattern = command.table_name_filter_pattern.take();
     for name in &mut command.table_types {
         *name = flight_type(name).to_owned();
     }
@@ -32,6 +33,10 @@ pub(super) async fn answer(session: &Session, mut command: CommandGetTables) -> 
         builder.append(&name.catalog, &name.schema, &name.table, flight_type(table_type), &columns).map_err(broken)?;
     }
     builder.build().map_err(broken)
+}
+
+fn is_text(ty: &DataType) -> bool {
+    matches!(ty, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn flight_type(name: &str) -> &str {
@@ -53,6 +58,8 @@ fn describe(table: &TableName, schema: &Schema) -> Schema {
             set("TABLE_NAME", table.table.clone());
             set("TYPE_NAME", sql_name(field.data_type()));
             set("IS_AUTO_INCREMENT", "0".to_owned());
+            set("IS_CASE_SENSITIVE", u8::from(is_text(field.data_type())).to_string());
+            set("IS_READ_ONLY", "0".to_owned());
             set("IS_SEARCHABLE", "1".to_owned());
             if let DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) = field.data_type() {
                 set("PRECISION", precision.to_string());

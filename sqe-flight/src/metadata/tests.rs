@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use arrow::{
     array::AsArray,
-    datatypes::{DataType, Field, UInt32Type},
+    datatypes::{DataType, Field, Int32Type, UInt32Type},
 };
 use arrow_flight::sql::{
     CommandGetCrossReference, CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo,
@@ -49,14 +49,88 @@ fn listing_schemas_are_those_of_the_specification() {
 
 #[test]
 fn key_schemas_are_those_of_the_specification() {
+    use DataType::{Int32, UInt8, Utf8};
     let primary = columns(Command::CommandGetPrimaryKeys(CommandGetPrimaryKeys::default()));
-    assert_eq!(primary[4], ("key_name".to_owned(), DataType::Utf8, true));
-    assert_eq!(primary[5], ("key_sequence".to_owned(), DataType::Int32, false));
+    let wanted = [
+        ("catalog_name", Utf8, true),
+        ("db_schema_name", Utf8, true),
+        ("table_name", Utf8, false),
+        ("column_name", Utf8, false),
+        ("key_name", Utf8, true),
+        ("key_sequence", Int32, false),
+    ];
+    assert_eq!(primary, expect(&wanted));
     let imported = columns(Command::CommandGetImportedKeys(CommandGetImportedKeys::default()));
-    assert_eq!(imported.len(), 13);
-    assert_eq!(imported[12], ("delete_rule".to_owned(), DataType::UInt8, false));
+    let wanted = [
+        ("pk_catalog_name", Utf8, true),
+        ("pk_db_schema_name", Utf8, true),
+        ("pk_table_name", Utf8, false),
+        ("pk_column_name", Utf8, false),
+        ("fk_catalog_name", Utf8, true),
+        ("fk_db_schema_name", Utf8, true),
+        ("fk_table_name", Utf8, false),
+        ("fk_column_name", Utf8, false),
+        ("key_sequence", Int32, false),
+        ("fk_key_name", Utf8, true),
+        ("pk_key_name", Utf8, true),
+        ("update_rule", UInt8, false),
+        ("delete_rule", UInt8, false),
+    ];
+    assert_eq!(imported, expect(&wanted));
     assert_eq!(columns(Command::CommandGetExportedKeys(CommandGetExportedKeys::default())), imported);
     assert_eq!(columns(Command::CommandGetCrossReference(CommandGetCrossReference::default())), imported);
+}
+
+#[test]
+fn the_schemas_of_types_and_of_the_server_are_those_of_the_specification() {
+    use DataType::{Boolean, Int32, Int64, UInt32, Utf8};
+    let params = DataType::List(Field::new_list_field(Utf8, false).into());
+    let wanted = [
+        ("type_name", Utf8, false),
+        ("data_type", Int32, false),
+        ("column_size", Int32, true),
+        ("literal_prefix", Utf8, true),
+        ("literal_suffix", Utf8, true),
+        ("create_params", params, true),
+        ("nullable", Int32, false),
+        ("case_sensitive", Boolean, false),
+        ("searchable", Int32, false),
+        ("unsigned_attribute", Boolean, true),
+        ("fixed_prec_scale", Boolean, false),
+        ("auto_increment", Boolean, true),
+        ("local_type_name", Utf8, true),
+        ("minimum_scale", Int32, true),
+        ("maximum_scale", Int32, true),
+        ("sql_data_type", Int32, false),
+        ("datetime_subcode", Int32, true),
+        ("num_prec_radix", Int32, true),
+        ("interval_precision", Int32, true),
+    ];
+    assert_eq!(columns(Command::CommandGetXdbcTypeInfo(CommandGetXdbcTypeInfo::default())), expect(&wanted));
+
+    let info = columns(Command::CommandGetSqlInfo(CommandGetSqlInfo::default()));
+    let [(name, UInt32, false), (value, DataType::Union(kinds, arrow::datatypes::UnionMode::Dense), false)] = &info[..]
+    else {
+        panic!("{info:?}");
+    };
+    assert_eq!((name.as_str(), value.as_str()), ("info_name", "value"));
+    let kinds: Vec<_> = kinds.iter().map(|(id, field)| (id, field.name().as_str(), field.data_type())).collect();
+    let plain: Vec<_> = kinds.iter().map(|(id, name, _)| (*id, *name)).collect();
+    let wanted = [
+        (0, "string_value"),
+        (1, "bool_value"),
+        (2, "bigint_value"),
+        (3, "int32_bitmask"),
+        (4, "string_list"),
+        (5, "int32_to_int32_list_map"),
+    ];
+    assert_eq!(plain, wanted);
+    assert_eq!([kinds[0].2, kinds[1].2, kinds[2].2, kinds[3].2], [&Utf8, &Boolean, &Int64, &Int32]);
+    assert!(matches!(kinds[4].2, DataType::List(item) if *item.data_type() == Utf8), "{kinds:?}");
+    let DataType::Map(entries, _) = kinds[5].2 else { panic!("{kinds:?}") };
+    let DataType::Struct(pair) = entries.data_type() else { panic!("{kinds:?}") };
+    assert_eq!(pair[0].data_type(), &Int32);
+    assert!(matches!(pair[1].data_type(), DataType::List(item) if *item.data_type() == Int32), "{kinds:?}");
 }
 
 #[test]
@@ -91,17 +165,25 @@ fn substrait_and_transactions_are_not_claimed() {
         row.column(1).as_union().value(0)
     };
     assert!(!value(SqlInfo::FlightSqlServerSubstrait).as_boolean().value(0));
-    assert!(!value(SqlInfo::FlightSqlServerBulkIngestion).as_boolean().value(0));
+    assert!(value(SqlInfo::FlightSqlServerBulkIngestion).as_boolean().value(0));
     assert!(!value(SqlInfo::SqlTransactionsSupported).as_boolean().value(0));
     let transaction = value(SqlInfo::FlightSqlServerTransaction);
-    assert_eq!(transaction.as_primitive::<arrow::datatypes::Int32Type>().value(0), 0);
+    assert_eq!(transaction.as_primitive::<Int32Type>().value(0), 0);
 }
 
 #[test]
 fn type_info_can_be_asked_for_one_type() {
     let data = metadata();
     let all = data.types.record_batch(None).unwrap();
-    assert!(all.num_rows() >= 14);
+    // ODBC's codes of what a column can be (`SQLGetTypeInfo`), each at least once, in order.
+    let codes = all.column(1).as_primitive::<Int32Type>().values().to_vec();
+    assert!(codes.is_sorted(), "{codes:?}");
+    let wanted = [-7, -6, -5, -3, -1, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 91, 92, 93];
+    assert_eq!(codes.iter().copied().collect::<BTreeSet<_>>(), wanted.into());
+    for code in wanted {
+        assert!(data.types.record_batch(code).unwrap().num_rows() > 0, "{code}");
+    }
+    assert_eq!(data.types.record_batch(4711).unwrap().num_rows(), 0);
     let varchar = data.types.record_batch(12).unwrap();
     assert_eq!(varchar.num_rows(), 1);
     assert_eq!(varchar.column(0).as_string::<i32>().value(0), "VARCHAR");

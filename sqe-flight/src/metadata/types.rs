@@ -24,7 +24,7 @@ pub(super) fn sql_name(ty: &DataType) -> String {
         DataType::Float16 | DataType::Float32 => "REAL",
         DataType::Float64 => "DOUBLE",
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR",
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "VARBINARY",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BYTEA",
         DataType::Date32 | DataType::Date64 => "DATE",
         DataType::Time32(_) | DataType::Time64(_) => "TIME",
         DataType::Timestamp(_, None) => "TIMESTAMP",
@@ -87,15 +87,21 @@ pub(super) fn build() -> Result<XdbcTypeInfoData, FlightError> {
     builder.append(number("INTEGER", X::XdbcInteger, 10, 10));
     builder.append(number("BIGINT", X::XdbcBigint, 19, 10));
     builder.append(number("REAL", X::XdbcReal, 24, 2));
+    builder.append(number("FLOAT", X::XdbcFloat, 24, 2));
     builder.append(number("DOUBLE", X::XdbcDouble, 53, 2));
-    builder.append(XdbcTypeInfo {
-        create_params: Some(vec!["precision".to_owned(), "scale".to_owned()]),
-        minimum_scale: Some(0),
-        maximum_scale: Some(38),
-        ..number("DECIMAL", X::XdbcDecimal, 38, 10)
-    });
-    builder.append(XdbcTypeInfo { case_sensitive: true, ..quoted(plain("VARCHAR", X::XdbcVarchar, i32::MAX), "'") });
-    builder.append(quoted(plain("VARBINARY", X::XdbcVarbinary, i32::MAX), "X'"));
+    for (name, ty) in [("DECIMAL", X::XdbcDecimal), ("NUMERIC", X::XdbcNumeric)] {
+        builder.append(XdbcTypeInfo {
+            create_params: Some(vec!["precision".to_owned(), "scale".to_owned()]),
+            minimum_scale: Some(0),
+            maximum_scale: Some(38),
+            ..number(name, ty, 38, 10)
+        });
+    }
+    // Texts are all of one kind; drivers look for each by its own code.
+    for (name, ty) in [("CHAR", X::XdbcChar), ("VARCHAR", X::XdbcVarchar), ("TEXT", X::XdbcLongvarchar)] {
+        builder.append(XdbcTypeInfo { case_sensitive: true, ..quoted(plain(name, ty, i32::MAX), "'") });
+    }
+    builder.append(quoted(plain("BYTEA", X::XdbcVarbinary, i32::MAX), "X'"));
     // 1 is both "year" of intervals and "date" of moments; the generated enumeration has one name for it.
     builder.append(moment("DATE", X::XdbcDate, 10, "DATE '", XdbcDatetimeSubcode::XdbcSubcodeYear));
     builder.append(XdbcTypeInfo {
@@ -107,6 +113,12 @@ pub(super) fn build() -> Result<XdbcTypeInfoData, FlightError> {
         minimum_scale: Some(0),
         maximum_scale: Some(9),
         ..moment("TIMESTAMP", X::XdbcTimestamp, 29, "TIMESTAMP '", XdbcDatetimeSubcode::XdbcSubcodeTimestamp)
+    });
+    let zoned = XdbcDatetimeSubcode::XdbcSubcodeTimestampWithTimezone;
+    builder.append(XdbcTypeInfo {
+        minimum_scale: Some(0),
+        maximum_scale: Some(9),
+        ..moment("TIMESTAMP WITH TIME ZONE", X::XdbcTimestamp, 35, "TIMESTAMP WITH TIME ZONE '", zoned)
     });
     builder.append(quoted(plain("INTERVAL", X::XdbcInterval, i32::MAX), "INTERVAL '"));
     builder.build()

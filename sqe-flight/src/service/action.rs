@@ -18,7 +18,7 @@ use crate::{
     edge::{Views, declare, ipc_bytes},
     protocol::{
         self, CloseSessionResult, CloseStatus, GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue,
-        SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult,
+        SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult, StringListValue,
     },
     server::FlightSqlServer,
     session::{Closed, FlightSession},
@@ -29,6 +29,15 @@ const CATALOG: &str = "catalog";
 const SCHEMA: &str = "schema";
 /// `true`: `Utf8View` and `BinaryView` are sent as they are.
 const VIEWS: &str = "arrow_views";
+
+/// The longest name of a catalog or a schema, in bytes: the session keeps it.
+const MAX_NAME: usize = 1024;
+/// The session options that tell whose session it is. Nobody sets them.
+const ISSUER: &str = "issuer";
+const SUBJECT: &str = "subject";
+const GROUPS: &str = "groups";
+/// When the credentials end, as RFC 3339; absent if they do not end by themselves.
+const EXPIRES_AT: &str = "expires_at";
 
 /// What `ListActions` tells.
 pub(super) fn all() -> impl Iterator<Item = ActionType> + Send {
@@ -105,6 +114,7 @@ impl FlightSqlServer {
                 return Err(Error::unsupported("Substrait plans are not offered; prepare SQL"));
             }
             "RenewFlightEndpoint" => {
+                // They say no time at which they expire, so there is nothing to renew.
                 return Err(Error::unsupported("endpoints are not renewed; ask again"));
             }
             other => return Err(Error::unsupported(format!("the action {other:.100} is not known here"))),
@@ -133,14 +143,24 @@ impl FlightSqlServer {
     }
 }
 
+/// A statement that is being polled has no ticket yet; its info carries the handle by itself.
 fn cancel(session: &FlightSession, info: Option<FlightInfo>) -> Result<()> {
-    let endpoint = info.and_then(|info| info.endpoint.into_iter().next());
-    let ticket =
-        endpoint.and_then(|endpoint| endpoint.ticket).ok_or_else(|| Error::invalid("the info has no ticket"))?;
+    let info = info.ok_or_else(|| Error::invalid("there is no info of what is to be cancelled"))?;
+    let Some(ticket) = info.endpoint.into_iter().next().and_then(|endpoint| endpoint.ticket) else {
+        return match info.app_metadata.is_empty() {
+            false => session.cancel(&info.app_metadata),
+            true => Err(Error::invalid("the info has no ticket")),
+        };
+    };
     match command(&ticket.ticket)? {
         Command::TicketStatementQuery(query) => session.cancel(&query.statement_handle),
         _ => Err(Error::not_found("there is nothing to cancel: this is no query")),
     }
+}
+
+/// Whether it can be a name at all. Whether there is anything of this name is told when it is used.
+fn is_name(value: &str) -> bool {
+    !value.is_empty() && value.len() <= MAX_NAME
 }
 
 fn set_options(session: &FlightSession, request: SetSessionOptionsRequest) -> SetSessionOptionsResult {
@@ -148,16 +168,21 @@ fn set_options(session: &FlightSession, request: SetSessionOptionsRequest) -> Se
     let initial = session.initial_defaults();
     for (name, SessionOptionValue { option_value }) in request.session_options {
         let outcome = match (name.as_str(), option_value) {
-            (CATALOG, Some(OptionValue::String(value))) if !value.is_empty() => {
+            (CATALOG, Some(OptionValue::String(value))) if is_name(&value) => {
                 session.engine.set_defaults(Some(value), None);
                 Ok(())
             }
-            (SCHEMA, Some(OptionValue::String(value))) if !value.is_empty() => {
+            (SCHEMA, Some(OptionValue::String(value))) if is_name(&value) => {
                 session.engine.set_defaults(None, Some(value));
                 Ok(())
             }
             (VIEWS, Some(OptionValue::Bool(keep))) => {
                 session.set_views(if keep { Views::Keep } else { Views::Flatten });
+                Ok(())
+            }
+            // Some drivers know texts alone.
+            (VIEWS, Some(OptionValue::String(value))) if value == "true" || value == "false" => {
+                session.set_views(if value == "true" { Views::Keep } else { Views::Flatten });
                 Ok(())
             }
             // Without a value the option goes back to what it was.
@@ -174,6 +199,7 @@ fn set_options(session: &FlightSession, request: SetSessionOptionsRequest) -> Se
                 Ok(())
             }
             (CATALOG | SCHEMA | VIEWS, _) => Err(OptionErrorValue::InvalidValue),
+            (ISSUER | SUBJECT | GROUPS | EXPIRES_AT, _) => Err(OptionErrorValue::Error),
             _ => Err(OptionErrorValue::InvalidName),
         };
         if let Err(error) = outcome {
@@ -185,11 +211,19 @@ fn set_options(session: &FlightSession, request: SetSessionOptionsRequest) -> Se
 
 fn options(session: &FlightSession) -> GetSessionOptionsResult {
     let (catalog, schema) = session.engine.defaults();
-    let values = [
+    let identity = session.engine.identity();
+    let groups = StringListValue { values: identity.groups.iter().cloned().collect() };
+    let mut values = vec![
         (CATALOG, OptionValue::String(catalog)),
         (SCHEMA, OptionValue::String(schema)),
         (VIEWS, OptionValue::Bool(session.views() == Views::Keep)),
+        (ISSUER, OptionValue::String(identity.principal.issuer.clone())),
+        (SUBJECT, OptionValue::String(identity.principal.subject.clone())),
+        (GROUPS, OptionValue::StringList(groups)),
     ];
+    if let Some(end) = identity.expires_at {
+        values.push((EXPIRES_AT, OptionValue::String(end.to_rfc3339())));
+    }
     let session_options = values
         .into_iter()
         .map(|(name, value)| (name.to_owned(), SessionOptionValue { option_value: Some(value) }))

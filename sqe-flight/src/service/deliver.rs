@@ -1,12 +1,14 @@
 //! `DoGet`: rows on their way to the client.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -38,60 +40,104 @@ enum Step {
     End,
 }
 
+/// Why a stream ended before its rows did.
+#[derive(Debug, Default)]
+struct Stopped(AtomicU8);
+
+impl Stopped {
+    const CANCELLED: u8 = 1;
+    const NOT_READ: u8 = 2;
+
+    fn note(&self, why: u8) {
+        // The first reason is the one.
+        let _other = self.0.compare_exchange(0, why, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    fn error(&self) -> Error {
+        match self.0.load(Ordering::Acquire) {
+            Self::CANCELLED => Error::new(ErrorKind::Cancelled, "the query was cancelled"),
+            Self::NOT_READ => Error::new(
+                ErrorKind::DeadlineExceeded,
+                "the rows were not read for so long that the query was stopped; read them faster, or ask for fewer",
+            ),
+            _ => Error::internal("the query ended before all of its rows were there"),
+        }
+    }
+}
+
 /// Rows on their way. Dropping it stops the query.
-struct Delivery {
+pub(super) struct Delivery {
     steps: Receiver<Step>,
-    /// The first message, read ahead so that a failure becomes the call's own status.
-    first: Option<Step>,
+    /// The first messages, read ahead so that a failure becomes the call's own status.
+    ahead: VecDeque<Step>,
     task: AbortHandle,
-    cancelled: Arc<AtomicBool>,
+    stopped: Arc<Stopped>,
     session: Arc<FlightSession>,
     handle: Option<[u8; 32]>,
     ended: bool,
 }
 
 impl FlightSqlServer {
-    /// Starts a query, or hands over rows that are there. A query runs in a task of its own: the engine's work never
-    /// holds up the connection that other calls share.
+    /// Starts a query, or hands over rows that are there, or those of a query that was started before.
     pub(super) async fn deliver(
         &self,
         session: &Arc<FlightSession>,
         handle: Option<[u8; 32]>,
         pending: Pending,
     ) -> Result<Answers<FlightData>> {
+        let pending = match pending.started() {
+            Ok(rows) => return Ok(rows),
+            Err(pending) => pending,
+        };
+        let mut delivery = self.start(session, handle, pending);
+        delivery.read_ahead(1).await?;
+        Ok(delivery.boxed())
+    }
+
+    /// Starts a query in a task of its own: the engine's work never holds up the connection that other calls share.
+    pub(super) fn start(&self, session: &Arc<FlightSession>, handle: Option<[u8; 32]>, pending: Pending) -> Delivery {
         let (sender, steps) = mpsc::channel(WAITING);
-        let target = self.settings.target_message_bytes;
-        let task = tokio::spawn(produce(pending, target, sender).in_current_span()).abort_handle();
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::new(Stopped::default());
+        let taker = Taker {
+            sender,
+            patience: self.settings.stream_idle_timeout,
+            stopped: Arc::clone(&stopped),
+            target: self.settings.target_message_bytes,
+        };
+        let task = tokio::spawn(produce(pending, taker).in_current_span()).abort_handle();
         if let Some(handle) = handle {
-            let (task, cancelled) = (task.clone(), Arc::clone(&cancelled));
+            let (task, stopped) = (task.clone(), Arc::clone(&stopped));
             session.started(
                 handle,
                 Arc::new(move || {
-                    cancelled.store(true, Ordering::Release);
+                    stopped.note(Stopped::CANCELLED);
                     task.abort();
                 }),
             );
         }
         let session = Arc::clone(session);
-        let mut delivery = Delivery { steps, first: None, task, cancelled, session, handle, ended: false };
-        match delivery.steps.recv().await {
-            Some(Step::Message(Err(status))) => Err(from_status(&status)),
-            Some(first) => {
-                delivery.first = Some(first);
-                Ok(delivery.boxed())
-            }
-            None => Err(delivery.broken()),
-        }
+        Delivery { steps, ahead: VecDeque::new(), task, stopped, session, handle, ended: false }
     }
 }
 
 impl Delivery {
-    fn broken(&self) -> Error {
-        match self.cancelled.load(Ordering::Acquire) {
-            true => Error::new(ErrorKind::Cancelled, "the query was cancelled"),
-            false => Error::internal("the query ended before all of its rows were there"),
+    /// Waits for the first `messages`, of which the first is the schema, or for the end.
+    ///
+    /// # Errors
+    /// What the query meets until then.
+    pub(super) async fn read_ahead(&mut self, messages: usize) -> Result<()> {
+        while self.ahead.len() < messages {
+            match self.steps.recv().await {
+                Some(Step::Message(Err(status))) => return Err(from_status(&status)),
+                Some(Step::End) => {
+                    self.ahead.push_back(Step::End);
+                    return Ok(());
+                }
+                Some(step) => self.ahead.push_back(step),
+                None => return Err(self.stopped.error()),
+            }
         }
+        Ok(())
     }
 }
 
@@ -102,7 +148,7 @@ impl Stream for Delivery {
         if self.ended {
             return Poll::Ready(None);
         }
-        let step = match self.first.take() {
+        let step = match self.ahead.pop_front() {
             Some(first) => Some(first),
             None => ready!(self.steps.poll_recv(context)),
         };
@@ -114,7 +160,7 @@ impl Stream for Delivery {
             }
             None => {
                 self.ended = true;
-                Some(Err(to_status(&self.broken())))
+                Some(Err(to_status(&self.stopped.error())))
             }
         })
     }
@@ -130,27 +176,53 @@ impl Drop for Delivery {
     }
 }
 
-async fn produce(pending: Pending, target: usize, sender: Sender<Step>) {
+/// Who takes the messages of a query, and how long it may take to take one.
+struct Taker {
+    sender: Sender<Step>,
+    patience: Duration,
+    stopped: Arc<Stopped>,
+    target: usize,
+}
+
+impl Taker {
+    /// Hands over. `None`: nobody takes it any more, or not in time. A client that is there and does not read keeps what its
+    /// query holds, also from everybody else.
+    async fn take(&self, step: Step) -> Option<()> {
+        match self.sender.send_timeout(step, self.patience).await {
+            Ok(()) => Some(()),
+            Err(error) => {
+                if matches!(error, mpsc::error::SendTimeoutError::Timeout(_)) {
+                    self.stopped.note(Stopped::NOT_READ);
+                }
+                None
+            }
+        }
+    }
+}
+
+async fn produce(pending: Pending, taker: Taker) {
     let Pending { declared, answer, .. } = pending;
     let result = match answer {
-        Answer::Done(batches) => send(stream::iter(batches.into_iter().map(Ok)), declared, target, &sender).await,
+        Answer::Done(batches) => send(stream::iter(batches.into_iter().map(Ok)), declared, &taker).await,
         Answer::Planned(plans) => {
             let mut plans = plans.into_iter();
             match plans.next() {
-                None => send(stream::empty(), declared, target, &sender).await,
+                None => send(stream::empty(), declared, &taker).await,
                 Some(first) => match first.run().await {
-                    Err(error) => sender.send(Step::Message(Err(to_status(&error)))).await.ok(),
+                    Err(error) => taker.take(Step::Message(Err(to_status(&error)))).await,
                     Ok(rows) => {
                         let more = stream::iter(plans).then(|plan| plan.run()).try_flatten();
-                        send(rows.chain(more), declared, target, &sender).await
+                        send(rows.chain(more), declared, &taker).await
                     }
                 },
             }
         }
+        // It has a task already.
+        Answer::Started(_) => None,
     };
     if result.is_some() {
         // The client is still there.
-        let _gone = sender.send(Step::End).await;
+        let _gone = taker.take(Step::End).await;
     }
 }
 
@@ -158,10 +230,9 @@ async fn produce(pending: Pending, target: usize, sender: Sender<Step>) {
 async fn send(
     rows: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
     declared: SchemaRef,
-    target: usize,
-    sender: &Sender<Step>,
+    taker: &Taker,
 ) -> Option<()> {
-    let schema = Arc::clone(&declared);
+    let (schema, target) = (Arc::clone(&declared), taker.target);
     let pieces = rows
         .map_ok(move |batch| {
             let declared = Arc::clone(&schema);
@@ -173,7 +244,7 @@ async fn send(
     let mut messages =
         FlightDataEncoderBuilder::new().with_schema(declared).with_max_flight_data_size(usize::MAX).build(pieces);
     while let Some(message) = messages.next().await {
-        sender.send(Step::Message(message.map_err(from_encoder))).await.ok()?;
+        taker.take(Step::Message(message.map_err(from_encoder))).await?;
     }
     Some(())
 }

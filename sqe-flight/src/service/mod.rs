@@ -6,6 +6,8 @@
 
 mod action;
 mod deliver;
+mod ingest;
+mod poll;
 mod put;
 mod statement;
 
@@ -21,11 +23,12 @@ use arrow_flight::{
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
 use prost::Message;
-use sqe_core::{Error, Result, audit::ClientInfo};
+use sqe_core::{CertificateChain, Error, Result, audit::ClientInfo};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     edge::ipc_bytes,
+    incoming::Peer,
     server::FlightSqlServer,
     session::{Answer, FlightSession, Pending},
     status::refuse,
@@ -52,9 +55,6 @@ fn described(descriptor: &FlightDescriptor) -> Result<Command> {
 fn not_offered(command: &Command) -> Error {
     match command {
         Command::CommandStatementSubstraitPlan(_) => Error::unsupported("Substrait plans are not offered; send SQL"),
-        Command::CommandStatementIngest(_) => {
-            Error::unsupported("bulk ingestion is not offered; use INSERT with parameters, or INSERT … SELECT")
-        }
         Command::Unknown(any) => {
             let name = any.type_url.rsplit(['/', '.']).next().unwrap_or_default();
             Error::unsupported(format!("the command {name:.100} is not known here"))
@@ -73,10 +73,21 @@ fn no_transaction(id: Option<&Bytes>) -> Result<()> {
     }
 }
 
+/// The certificates that the caller's connection showed and whose key it proved to hold.
+fn certificates<T>(request: &Request<T>) -> Option<Arc<CertificateChain>> {
+    if let Some(peer) = request.extensions().get::<Peer>() {
+        return peer.certificates.clone();
+    }
+    // This service stands behind tonic's own TLS.
+    let chain = request.peer_certs()?;
+    Some(Arc::new(CertificateChain::new(chain.iter().map(|certificate| certificate.as_ref().to_vec()))))
+}
+
 /// What the audit trail keeps about where a call came from.
 fn client<T>(request: &Request<T>) -> ClientInfo {
     let mut info = ClientInfo::new("flight-sql");
-    if let Some(address) = request.remote_addr() {
+    let peer = request.extensions().get::<Peer>();
+    if let Some(address) = peer.map_or_else(|| request.remote_addr(), |peer| peer.address) {
         info = info.with_address(address.to_string());
     }
     if let Some(agent) = request.metadata().get("user-agent").and_then(|value| value.to_str().ok()) {
@@ -87,7 +98,8 @@ fn client<T>(request: &Request<T>) -> ClientInfo {
 
 impl FlightSqlServer {
     async fn caller<T>(&self, request: &Request<T>) -> Result<Arc<FlightSession>> {
-        self.sessions.authenticate(request.metadata(), || client(request)).await
+        let certificates = certificates(request);
+        self.sessions.authenticate(request.metadata(), certificates.as_deref(), || client(request)).await
     }
 
     /// One endpoint, to be fetched from this server. No expiry: with one, clients would take it as a promise that they
@@ -113,7 +125,7 @@ impl FlightSqlServer {
             Answer::Done(batches) => {
                 batches.iter().map(|batch| batch.num_rows()).sum::<usize>().try_into().unwrap_or(-1)
             }
-            Answer::Planned(_) => -1,
+            Answer::Planned(_) | Answer::Started(_) => -1,
         };
         let share = self.sessions.keep_for(session, pending.bytes())?;
         let handle = session.keep(pending.with_share(share), &self.settings)?;
@@ -166,7 +178,9 @@ impl FlightService for FlightSqlServer {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        let token = self.sessions.login(request.metadata(), client(&request)).await.map_err(refuse)?;
+        let certificates = certificates(&request);
+        let login = self.sessions.login(request.metadata(), certificates.as_deref(), client(&request));
+        let token = login.await.map_err(refuse)?;
         let payload = Bytes::copy_from_slice(token.expose().as_bytes());
         let answer = HandshakeResponse { protocol_version: 0, payload };
         let mut response = Response::new(stream::iter([Ok(answer)]).boxed());
@@ -191,9 +205,8 @@ impl FlightService for FlightSqlServer {
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
         let session = self.caller(&request).await.map_err(refuse)?;
-        let info = self.flight_info(&session, request.into_inner()).await.map_err(refuse)?;
-        // Without a descriptor: nothing is left to poll for.
-        Ok(Response::new(PollInfo { info: Some(info), progress: Some(1.0), ..PollInfo::new() }))
+        let news = self.poll(&session, request.into_inner()).await.map_err(refuse)?;
+        Ok(Response::new(news))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {

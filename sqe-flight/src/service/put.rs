@@ -1,4 +1,4 @@
-//! `DoPut`: changes and parameters.
+//! `DoPut`: changes, parameters, and rows for a table.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -59,6 +59,10 @@ impl FlightSqlServer {
                 *prepared.bound.lock() = Some(Arc::new(bound));
                 DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) }
                     .encode_to_vec()
+            }
+            Command::CommandStatementIngest(command) => {
+                let record_count = self.ingest(session, command, messages).await?;
+                DoPutUpdateResult { record_count }.encode_to_vec()
             }
             other => return Err(not_offered(&other)),
         };

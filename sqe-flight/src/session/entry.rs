@@ -7,23 +7,37 @@ use std::{
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow_flight::FlightData;
 use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use sqe_core::{
     Error, ErrorKind, Result, Session,
     engine::{Planned, StatementKind, StatementShape},
 };
+use tonic::Status;
 
-use super::budget::Share;
+use super::{budget::Share, polled::Polled};
 use crate::{bind::Parameters, edge::Views, settings::Settings, token};
 
 /// What a ticket stands for.
-#[derive(Debug)]
 pub(crate) enum Answer {
     /// Plans that have not run; their rows come one after another.
     Planned(Vec<Planned>),
     /// Rows of something that has run already.
     Done(Vec<RecordBatch>),
+    /// Rows of a query that runs already. Dropping them stops it.
+    Started(BoxStream<'static, Result<FlightData, Status>>),
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Planned(_) => "Planned",
+            Self::Done(_) => "Done",
+            Self::Started(_) => "Started",
+        })
+    }
 }
 
 /// An answer that waits for its `DoGet`.
@@ -48,7 +62,15 @@ impl Pending {
     pub(crate) fn bytes(&self) -> usize {
         match &self.answer {
             Answer::Planned(plans) => plans.iter().map(Planned::held_bytes).fold(0, usize::saturating_add),
-            Answer::Done(_) => 0,
+            Answer::Done(_) | Answer::Started(_) => 0,
+        }
+    }
+
+    /// The rows of a query that runs already; itself, if there is no such query.
+    pub(crate) fn started(self) -> Result<BoxStream<'static, Result<FlightData, Status>>, Self> {
+        match self.answer {
+            Answer::Started(rows) => Ok(rows),
+            answer => Err(Self { answer, ..self }),
         }
     }
 
@@ -129,6 +151,7 @@ pub(crate) struct FlightSession {
     views: Mutex<Views>,
     tickets: Mutex<HashMap<Handle, Pending>>,
     prepared: Mutex<HashMap<Handle, Arc<Prepared>>>,
+    polled: Mutex<HashMap<Handle, Arc<Polled>>>,
     running: Mutex<HashMap<Handle, Stop>>,
 }
 
@@ -151,6 +174,7 @@ impl FlightSession {
             views: Mutex::default(),
             tickets: Mutex::default(),
             prepared: Mutex::default(),
+            polled: Mutex::default(),
             running: Mutex::default(),
         }
     }
@@ -191,6 +215,15 @@ impl FlightSession {
     /// `ResourceExhausted` if too many tickets wait.
     pub(crate) fn keep(&self, pending: Pending, settings: &Settings) -> Result<Handle> {
         let handle = token::random()?;
+        self.keep_as(handle, pending, settings)?;
+        Ok(handle)
+    }
+
+    /// The same, under a handle that its client has already.
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep).
+    pub(crate) fn keep_as(&self, handle: Handle, pending: Pending, settings: &Settings) -> Result<()> {
         let mut tickets = self.tickets.lock();
         if tickets.len() >= settings.max_tickets {
             tickets.retain(|_, pending| pending.since.elapsed() < settings.ticket_ttl);
@@ -213,7 +246,7 @@ impl FlightSession {
             };
         }
         tickets.insert(handle, pending);
-        Ok(handle)
+        Ok(())
     }
 
     /// Redeems a ticket.
@@ -225,6 +258,7 @@ impl FlightSession {
             || Error::not_found("this ticket is unknown here: used already, too old, or of another session; ask again");
         let handle = Handle::try_from(handle).map_err(|_| unknown())?;
         let mut pending = self.tickets.lock().remove(&handle).ok_or_else(unknown)?;
+        self.polled.lock().remove(&handle);
         pending.share = None;
         if pending.since.elapsed() >= settings.ticket_ttl {
             return Err(unknown());
@@ -250,15 +284,58 @@ impl FlightSession {
     pub(crate) fn cancel(&self, handle: &[u8]) -> Result<()> {
         let unknown = || Error::not_found("no query of this session waits or runs under this ticket");
         let handle = Handle::try_from(handle).map_err(|_| unknown())?;
+        // What is dropped here is dropped outside of the locks.
         let waiting = self.tickets.lock().remove(&handle);
         let running = self.running.lock().remove(&handle);
+        let polled = self.polled.lock().remove(&handle);
         if let Some(stop) = &running {
             stop();
         }
-        match waiting.is_some() || running.is_some() {
+        if let Some(polled) = &polled {
+            polled.stop();
+        }
+        match waiting.is_some() || running.is_some() || polled.is_some() {
             true => Ok(()),
             false => Err(unknown()),
         }
+    }
+
+    /// Keeps a statement that its client will ask about.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if too many work or wait.
+    pub(crate) fn begin_poll(&self, handle: Handle, polled: Arc<Polled>, settings: &Settings) -> Result<()> {
+        let mut all = self.polled.lock();
+        if all.len() >= settings.max_tickets {
+            polled.stop();
+            return Err(Error::new(
+                ErrorKind::ResourceExhausted,
+                format!("{} statements of this session work or wait to be fetched; fetch some first", all.len()),
+            ));
+        }
+        all.insert(handle, polled);
+        Ok(())
+    }
+
+    /// A statement that its client asks about.
+    ///
+    /// # Errors
+    /// `NotFound` if this session has no such statement.
+    pub(crate) fn polled(&self, handle: &[u8]) -> Result<(Handle, Arc<Polled>)> {
+        let unknown = || {
+            Error::not_found(
+                "this statement is unknown here: fetched, cancelled, too old, or of another session; ask again",
+            )
+        };
+        let handle = Handle::try_from(handle).map_err(|_| unknown())?;
+        let polled = self.polled.lock().get(&handle).map(Arc::clone).ok_or_else(unknown)?;
+        polled.touch();
+        Ok((handle, polled))
+    }
+
+    /// Forgets a statement whose client knows how it ended.
+    pub(crate) fn end_poll(&self, handle: &Handle) {
+        self.polled.lock().remove(handle);
     }
 
     /// Keeps a prepared statement and gives its handle.
@@ -308,6 +385,13 @@ impl FlightSession {
     /// Drops the tickets that nobody redeemed in time, and the prepared statements that nobody uses any more.
     pub(crate) fn sweep(&self, settings: &Settings) {
         self.tickets.lock().retain(|_, pending| pending.since.elapsed() < settings.ticket_ttl);
+        self.polled.lock().retain(|_, polled| {
+            let wanted = polled.idle() < settings.ticket_ttl;
+            if !wanted {
+                polled.stop();
+            }
+            wanted
+        });
         self.prepared.lock().retain(|_, prepared| !prepared.is_abandoned(settings));
     }
 
@@ -315,6 +399,9 @@ impl FlightSession {
     pub(crate) fn close(&self) {
         self.tickets.lock().clear();
         self.prepared.lock().clear();
+        for polled in std::mem::take(&mut *self.polled.lock()).values() {
+            polled.stop();
+        }
         let running = std::mem::take(&mut *self.running.lock());
         for stop in running.values() {
             stop();

@@ -2,10 +2,12 @@
 
 mod budget;
 mod entry;
+mod polled;
 mod registry;
 
 pub(crate) use budget::Share;
 pub(crate) use entry::{Answer, Bound, FlightSession, Pending, Prepared};
+pub(crate) use polled::{Polled, Stage};
 pub(crate) use registry::{Closed, Sessions};
 
 #[cfg(test)]

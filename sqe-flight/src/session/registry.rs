@@ -8,7 +8,9 @@ use std::{
 
 use base64::{Engine as _, alphabet, engine::DecodePaddingMode, engine::GeneralPurpose, engine::GeneralPurposeConfig};
 use parking_lot::Mutex;
-use sqe_core::{Credentials, Engine, Error, ErrorKind, Result, Secret, audit::ClientInfo, engine::SessionOptions};
+use sqe_core::{
+    CertificateChain, Credentials, Engine, Error, ErrorKind, Result, Secret, audit::ClientInfo, engine::SessionOptions,
+};
 use tonic::metadata::MetadataMap;
 
 use super::{
@@ -29,7 +31,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a client shows in its `authorization` header.
+/// What a client shows: its `authorization` header, else the certificate of its connection.
 pub(super) enum Presented {
     /// A token that a handshake gave out.
     Own(Secret),
@@ -102,9 +104,10 @@ impl Sessions {
     pub(crate) async fn authenticate(
         self: &Arc<Self>,
         metadata: &MetadataMap,
+        certificates: Option<&CertificateChain>,
         client: impl FnOnce() -> ClientInfo,
     ) -> Result<Arc<FlightSession>> {
-        match presented(metadata)? {
+        match presented(metadata, certificates)? {
             Presented::Own(token) => self.known(&own_key(&token)).ok_or_else(unauthenticated),
             Presented::Foreign(credentials) => {
                 let key = foreign_key(&credentials)?;
@@ -120,8 +123,15 @@ impl Sessions {
     ///
     /// # Errors
     /// As [`authenticate`](Self::authenticate).
-    pub(crate) async fn login(self: &Arc<Self>, metadata: &MetadataMap, client: ClientInfo) -> Result<Secret> {
-        let Presented::Foreign(credentials) = presented(metadata)? else { return Err(unauthenticated()) };
+    pub(crate) async fn login(
+        self: &Arc<Self>,
+        metadata: &MetadataMap,
+        certificates: Option<&CertificateChain>,
+        client: ClientInfo,
+    ) -> Result<Secret> {
+        let Presented::Foreign(credentials) = presented(metadata, certificates)? else {
+            return Err(unauthenticated());
+        };
         let random = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token::random()?);
         let token = Secret::new(format!("{OWN_PREFIX}{random}"));
         self.open(own_key(&token), &credentials, client, true).await?;
@@ -263,22 +273,29 @@ fn uniform(error: Error) -> Error {
 }
 
 fn own_key(token: &Secret) -> Digest {
-    Digest::of("session", &[token.expose()])
+    Digest::of("session", [token.expose()])
 }
 
 fn foreign_key(credentials: &Credentials) -> Result<Digest> {
     match credentials {
-        Credentials::Bearer(token) => Ok(Digest::of("bearer", &[token.expose()])),
-        Credentials::Basic { username, password } => Ok(Digest::of("basic", &[username, password.expose()])),
+        Credentials::Bearer(token) => Ok(Digest::of("bearer", [token.expose()])),
+        Credentials::Basic { username, password } => Ok(Digest::of("basic", [username, password.expose()])),
+        // Each connection that shows it has proved to hold its key.
+        Credentials::ClientCertificate(chain) => Ok(Digest::of("certificate", chain.certificates())),
         // A kind that this front end never makes.
         _ => Err(unauthenticated()),
     }
 }
 
-/// Reads the `authorization` header (RFC 9110, section 11.6.2). Anything but exactly one well-formed header is refused.
-pub(super) fn presented(metadata: &MetadataMap) -> Result<Presented> {
+/// Reads the `authorization` header (RFC 9110, section 11.6.2). Anything but exactly one well-formed header is refused, also
+/// beside a certificate: a header wins over it. Without a header the certificate of the connection speaks for its client.
+pub(super) fn presented(metadata: &MetadataMap, certificates: Option<&CertificateChain>) -> Result<Presented> {
     let mut headers = metadata.get_all("authorization").iter();
-    let header = headers.next().ok_or_else(unauthenticated)?.to_str().map_err(|_| unauthenticated())?;
+    let Some(header) = headers.next() else {
+        let chain = certificates.ok_or_else(unauthenticated)?.clone();
+        return Ok(Presented::Foreign(Credentials::ClientCertificate(chain)));
+    };
+    let header = header.to_str().map_err(|_| unauthenticated())?;
     if headers.next().is_some() {
         return Err(unauthenticated());
     }

@@ -13,7 +13,7 @@ use sqe_core::{
     audit::{AuditEvent, AuditSink, EventKind},
 };
 use sqe_flight::{
-    FlightSqlServer, Settings,
+    FlightSqlServer, Incoming, Settings,
     client::{Client, ConnectOptions},
 };
 use tokio::net::TcpListener;
@@ -37,6 +37,17 @@ impl Trail {
     /// How many statements began to run.
     pub(crate) fn intents(&self) -> usize {
         self.0.lock().iter().filter(|event| matches!(event.kind, EventKind::Intent)).count()
+    }
+
+    /// How many statements ended that had begun.
+    pub(crate) fn ends(&self) -> usize {
+        self.0.lock().iter().filter(|event| matches!(event.kind, EventKind::Effect(_))).count()
+    }
+
+    /// How many of those did what they were to do.
+    pub(crate) fn completed(&self) -> usize {
+        let completed = |event: &&AuditEvent| matches!(&event.kind, EventKind::Effect(effect) if effect.outcome == sqe_core::audit::Outcome::Completed);
+        self.0.lock().iter().filter(completed).count()
     }
 
     /// How many statements were refused.
@@ -64,6 +75,11 @@ pub(crate) async fn server() -> Server {
 }
 
 pub(crate) async fn server_with(settings: Settings) -> Server {
+    server_on(settings, sqe_flight::incoming).await
+}
+
+/// A server whose connections come as `connections` says.
+pub(crate) async fn server_on(settings: Settings, connections: impl FnOnce(TcpListener) -> Incoming) -> Server {
     let (lake, people, trail) = (Lake::sample(), People::default(), Trail::default());
     let rules = Rules::default();
     let engine = Engine::builder()
@@ -77,7 +93,7 @@ pub(crate) async fn server_with(settings: Settings) -> Server {
     let flight = FlightSqlServer::new(engine, settings).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(flight.clone().router().serve_with_incoming(sqe_flight::incoming(listener)));
+    tokio::spawn(flight.clone().router().serve_with_incoming(connections(listener)));
     Server { address, lake, people, rules, trail, flight }
 }
 

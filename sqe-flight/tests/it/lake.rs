@@ -18,13 +18,15 @@ use arrow::{
 };
 use async_trait::async_trait;
 use datafusion::{
-    common::Statistics,
+    common::{Statistics, stats::Precision},
     datasource::memory::MemorySourceConfig,
     execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
     physical_expr::EquivalenceProperties,
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
         execution_plan::{Boundedness, EmissionType},
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+        stream::RecordBatchStreamAdapter,
     },
 };
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
@@ -39,6 +41,7 @@ use sqe_core::{
     govern::WriteGrant,
     policy::TableFacts,
 };
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 #[derive(Debug, Default)]
@@ -52,8 +55,22 @@ struct Table {
     facts: TableFacts,
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
-    endless: bool,
+    kind: Kind,
 }
+
+/// What a table gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its rows.
+    Rows,
+    /// Rows for ever.
+    Endless,
+    /// [`GATED`] batches of ten rows, one for each that is let through.
+    Gated,
+}
+
+/// Batches of the table `gated`.
+pub(crate) const GATED: usize = 4;
 
 /// The catalog. Clones share their tables.
 #[derive(Debug, Clone, Default)]
@@ -61,10 +78,28 @@ pub(crate) struct Lake {
     state: Arc<Mutex<State>>,
     /// How many streams of the endless table are open at this moment.
     pub(crate) open: Arc<AtomicUsize>,
+    /// How many batches of the gated table may pass.
+    pub(crate) gate: Gate,
+}
+
+/// Lets as many batches pass as it has permits.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Arc<Semaphore>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+}
+
+impl Gate {
+    pub(crate) fn let_through(&self, batches: usize) {
+        self.0.add_permits(batches);
+    }
 }
 
 impl Lake {
-    /// `main.words` (id, word), `main.secret` (id), `main.endless` (id).
+    /// `main.words` (id, word), `main.secret` (id), `main.endless` (id), `main.gated` (id).
     pub(crate) fn sample() -> Self {
         let lake = Self::default();
         lake.state.lock().schemas.extend(["main".to_owned(), "other".to_owned()]);
@@ -75,26 +110,27 @@ impl Lake {
         let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
         let words: ArrayRef = Arc::new(StringViewArray::from(vec![Some("one"), None, Some("three, and long enough")]));
         let batch = RecordBatch::try_new(with_ids(&schema), vec![ids, words]).unwrap();
-        lake.put("words", &schema, vec![batch], false);
+        lake.put("words", &schema, vec![batch], Kind::Rows);
         let id = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
-        lake.put("secret", &id, vec![], false);
-        lake.put("endless", &id, vec![], true);
+        lake.put("secret", &id, vec![], Kind::Rows);
+        lake.put("endless", &id, vec![], Kind::Endless);
+        lake.put("gated", &id, vec![], Kind::Gated);
         lake
     }
 
-    fn put(&self, table: &str, schema: &Schema, batches: Vec<RecordBatch>, endless: bool) {
+    fn put(&self, table: &str, schema: &Schema, batches: Vec<RecordBatch>, kind: Kind) {
         let name = TableName::new("lake", "main", table);
-        self.insert(&name, schema, batches, endless);
+        self.insert(&name, schema, batches, kind);
     }
 
-    fn insert(&self, name: &TableName, schema: &Schema, batches: Vec<RecordBatch>, endless: bool) {
+    fn insert(&self, name: &TableName, schema: &Schema, batches: Vec<RecordBatch>, kind: Kind) {
         let schema = with_ids(schema);
         let columns = schema.fields().iter().enumerate().map(|(position, field)| {
             let ty = if field.data_type().is_numeric() { ColumnType::Integer } else { ColumnType::Text };
             Column::new(FieldId(i32::try_from(position).unwrap() + 1), field.name(), ty, field.is_nullable())
         });
         let facts = TableFacts::new(TableId::new(name.clone(), Uuid::new_v4()), columns.collect());
-        let table = Table { facts, schema: Arc::clone(&schema), batches, endless };
+        let table = Table { facts, schema: Arc::clone(&schema), batches, kind };
         self.state.lock().tables.insert((name.schema.clone(), name.table.clone()), table);
     }
 
@@ -179,12 +215,13 @@ impl CatalogSession for Lake {
     async fn scan(&self, request: ScanRequest<'_>) -> Result<Arc<dyn ExecutionPlan>> {
         let table = request.table.as_any().downcast_ref::<Table>().expect("a table of ours");
         let projection = request.projection.map(<[usize]>::to_vec);
-        if table.endless {
+        if table.kind != Kind::Rows {
             let schema = match &projection {
                 Some(columns) => Arc::new(table.schema.project(columns).unwrap()),
                 None => Arc::clone(&table.schema),
             };
-            return Ok(Arc::new(Endless::new(schema, Arc::clone(&self.open))));
+            let gate = (table.kind == Kind::Gated).then(|| self.gate.clone());
+            return Ok(Arc::new(Endless::new(schema, Arc::clone(&self.open), gate)));
         }
         let batches = [table.batches.clone()];
         Ok(MemorySourceConfig::try_new_exec(&batches, Arc::clone(&table.schema), projection).unwrap())
@@ -204,7 +241,7 @@ impl CatalogSession for Lake {
                 if self.rows(&name.table).is_some() {
                     return Err(Error::already_exists(format!("table {name} exists already")));
                 }
-                self.insert(&name, &schema, vec![], false);
+                self.insert(&name, &schema, vec![], Kind::Rows);
                 Ok(())
             }
             CatalogChange::DropTable { table } => {
@@ -228,7 +265,7 @@ impl TableWrite for Write {
     fn schema(&self) -> SchemaRef {
         match &self.target {
             WriteTarget::Append(table) => table.schema(),
-            WriteTarget::Create(table) => with_ids(&table.schema),
+            WriteTarget::Create(table) | WriteTarget::Replace(_, table) => with_ids(&table.schema),
             _ => unreachable!(),
         }
     }
@@ -245,7 +282,12 @@ impl TableWrite for Write {
                 let mut state = self.lake.state.lock();
                 state.tables.get_mut(&(name.schema, name.table)).unwrap().batches.extend(staged);
             }
-            WriteTarget::Create(table) => self.lake.insert(&table.name, &table.schema, staged, false),
+            WriteTarget::Create(table) if self.lake.rows(&table.name.table).is_some() => {
+                return Err(Error::already_exists(format!("table {} exists already", table.name)));
+            }
+            WriteTarget::Create(table) | WriteTarget::Replace(_, table) => {
+                self.lake.insert(&table.name, &table.schema, staged, Kind::Rows);
+            }
             _ => unreachable!(),
         }
         Ok(rows as u64)
@@ -254,15 +296,17 @@ impl TableWrite for Write {
     async fn abort(&self, _staged: Vec<RecordBatch>) {}
 }
 
-/// Gives rows for ever, and counts its open streams.
+/// Gives rows for ever, or as many as a gate lets through, and counts its open streams.
 struct Endless {
     properties: Arc<PlanProperties>,
     schema: SchemaRef,
     open: Arc<AtomicUsize>,
+    gate: Option<Gate>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl Endless {
-    fn new(schema: SchemaRef, open: Arc<AtomicUsize>) -> Self {
+    fn new(schema: SchemaRef, open: Arc<AtomicUsize>, gate: Option<Gate>) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(1),
@@ -270,7 +314,7 @@ impl Endless {
             // Said to be bounded, so that it may stand below a sort.
             Boundedness::Bounded,
         );
-        Self { properties: Arc::new(properties), schema, open }
+        Self { properties: Arc::new(properties), schema, open, gate, metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -306,10 +350,53 @@ impl ExecutionPlan for Endless {
         Ok(self)
     }
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> datafusion::error::Result<SendableRecordBatchStream> {
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn partition_statistics(&self, _: Option<usize>) -> datafusion::error::Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        if self.gate.is_some() {
+            statistics.num_rows = Precision::Exact(10 * GATED);
+        }
+        Ok(Arc::new(statistics))
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> datafusion::error::Result<SendableRecordBatchStream> {
         self.open.fetch_add(1, Ordering::SeqCst);
+        if let Some(Gate(gate)) = self.gate.clone() {
+            let (schema, open) = (Arc::clone(&self.schema), Open(Arc::clone(&self.open)));
+            let baseline = BaselineMetrics::new(&self.metrics, partition);
+            let batches = futures::stream::unfold((0, open), move |(given, open)| {
+                let (gate, schema, baseline) = (Arc::clone(&gate), Arc::clone(&schema), baseline.clone());
+                async move {
+                    if given == GATED {
+                        return None;
+                    }
+                    gate.acquire().await.unwrap().forget();
+                    baseline.record_output(10);
+                    Some((sevens(&schema, 10), (given + 1, open)))
+                }
+            });
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)));
+        }
         Ok(Box::pin(Rows { schema: Arc::clone(&self.schema), open: Arc::clone(&self.open) }))
     }
+}
+
+/// An open stream.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn sevens(schema: &SchemaRef, rows: usize) -> datafusion::error::Result<RecordBatch> {
+    let columns = schema.fields().iter().map(|_| Arc::new(Int64Array::from(vec![7; rows])) as ArrayRef);
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect(), &options)?)
 }
 
 struct Rows {
@@ -327,10 +414,7 @@ impl Stream for Rows {
     type Item = datafusion::error::Result<RecordBatch>;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let columns = self.schema.fields().iter().map(|_| Arc::new(Int64Array::from(vec![7; 8192])) as ArrayRef);
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(8192));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns.collect(), &options);
-        Poll::Ready(Some(batch.map_err(Into::into)))
+        Poll::Ready(Some(sevens(&self.schema, 8192)))
     }
 }
 

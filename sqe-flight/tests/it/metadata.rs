@@ -1,18 +1,20 @@
 use arrow::{
-    array::AsArray,
+    array::{Array, AsArray},
     datatypes::{DataType, Schema, UInt32Type},
 };
 use arrow_flight::{
-    IpcMessage,
+    FlightDescriptor, IpcMessage,
     sql::{
-        CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
-        CommandGetPrimaryKeys, CommandGetTables, CommandGetXdbcTypeInfo, SqlInfo,
+        CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
+        CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+        CommandGetXdbcTypeInfo, CommandStatementQuery, CommandStatementUpdate, ProstMessageExt, SqlInfo,
     },
 };
 use bytes::Bytes;
+use prost::Message;
 use tonic::Code;
 
-use crate::harness::{Raw, code, fetch, server, texts};
+use crate::harness::{Raw, code, fetch, query, server, status, texts};
 
 async fn tables(client: &mut Raw, request: CommandGetTables) -> Vec<arrow::array::RecordBatch> {
     let info = client.get_tables(request).await.unwrap();
@@ -31,8 +33,8 @@ async fn everybody_is_shown_what_they_may_see_and_nothing_else() {
     assert!(texts(&fetch(&mut bob, info).await.unwrap(), "db_schema_name").contains(&"main".to_owned()));
     let request = CommandGetTables { catalog: Some("lake".into()), ..Default::default() };
     let seen = tables(&mut bob, request.clone()).await;
-    assert_eq!(texts(&seen, "table_name"), ["endless", "secret", "words"], "ordered by name");
-    assert_eq!(texts(&seen, "table_type"), ["TABLE"; 3]);
+    assert_eq!(texts(&seen, "table_name"), ["endless", "gated", "secret", "words"], "ordered by name");
+    assert_eq!(texts(&seen, "table_type"), ["TABLE"; 4]);
 
     assert!(texts(&tables(&mut mallory, request).await, "table_name").is_empty());
     let request = CommandGetDbSchemas { catalog: Some("lake".into()), ..Default::default() };
@@ -118,6 +120,100 @@ async fn the_server_describes_itself() {
 }
 
 #[tokio::test]
+async fn what_the_server_says_of_types_is_true() {
+    let server = server().await;
+    let mut client = server.raw("alice").await;
+    let info = client.get_xdbc_type_info(CommandGetXdbcTypeInfo { data_type: None }).await.unwrap();
+    let batches = fetch(&mut client, info).await.unwrap();
+    let (names, prefixes) = (batches[0].column(0).as_string::<i32>(), batches[0].column(3).as_string::<i32>());
+    for row in 0..batches[0].num_rows() {
+        let name = names.value(row);
+        query(&mut client, &format!("SELECT CAST(NULL AS {name}) AS a")).await.unwrap();
+        let literal = match name {
+            "DATE" => "2024-02-29",
+            "TIME" => "12:34:56",
+            "TIMESTAMP" | "TIMESTAMP WITH TIME ZONE" => "2024-02-29T12:34:56",
+            "INTERVAL" => "1 day",
+            "BYTEA" => "CAFE",
+            _ => "text",
+        };
+        if prefixes.is_valid(row) {
+            let sql = format!("SELECT {}{literal}' AS a", prefixes.value(row));
+            query(&mut client, &sql).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_function_that_the_server_names_is_there() {
+    let server = server().await;
+    let mut client = server.raw("alice").await;
+    let kinds = [
+        SqlInfo::SqlNumericFunctions,
+        SqlInfo::SqlStringFunctions,
+        SqlInfo::SqlSystemFunctions,
+        SqlInfo::SqlDatetimeFunctions,
+    ];
+    let info = client.get_sql_info(kinds.to_vec()).await.unwrap();
+    let batches = fetch(&mut client, info).await.unwrap();
+    let mut named = 0;
+    for row in 0..batches[0].num_rows() {
+        let list = batches[0].column(1).as_union().value(row);
+        let names = list.as_list::<i32>().value(0);
+        for name in names.as_string::<i32>().iter().flatten() {
+            named += 1;
+            // Whether its arguments are right is another matter.
+            if let Err(error) = query(&mut client, &format!("SELECT {name}()")).await {
+                let message = status(&error).message();
+                assert!(!message.contains("Invalid function"), "{name}: {message}");
+            }
+        }
+    }
+    assert!(named > 90, "{named}");
+    let error = query(&mut client, "SELECT no_such_function()").await.unwrap_err();
+    assert!(status(&error).message().contains("Invalid function"), "{error}");
+}
+
+#[tokio::test]
+async fn get_schema_tells_what_each_command_will_answer_with() {
+    let server = server().await;
+    let mut client = server.raw("alice").await;
+    let commands = [
+        CommandGetCatalogs {}.as_any(),
+        CommandGetDbSchemas::default().as_any(),
+        CommandGetTables { include_schema: true, ..Default::default() }.as_any(),
+        CommandGetTables::default().as_any(),
+        CommandGetTableTypes {}.as_any(),
+        CommandGetPrimaryKeys { table: "words".into(), ..Default::default() }.as_any(),
+        CommandGetImportedKeys { table: "words".into(), ..Default::default() }.as_any(),
+        CommandGetExportedKeys { table: "words".into(), ..Default::default() }.as_any(),
+        CommandGetCrossReference::default().as_any(),
+        CommandGetXdbcTypeInfo::default().as_any(),
+        CommandGetSqlInfo::default().as_any(),
+        CommandStatementQuery { query: "SELECT id, word FROM words".into(), transaction_id: None }.as_any(),
+    ];
+    let header: tonic::metadata::AsciiMetadataValue = "Bearer alice-token".parse().unwrap();
+    for command in commands {
+        let name = command.type_url.clone();
+        let descriptor = FlightDescriptor::new_cmd(command.encode_to_vec());
+        let mut request = tonic::Request::new(descriptor.clone());
+        request.metadata_mut().insert("authorization", header.clone());
+        let told = client.inner_mut().get_schema(request).await.unwrap().into_inner();
+        let told = Schema::try_from(&told).unwrap();
+        let mut request = tonic::Request::new(descriptor);
+        request.metadata_mut().insert("authorization", header.clone());
+        let info = client.inner_mut().get_flight_info(request).await.unwrap().into_inner();
+        assert_eq!(info.clone().try_decode_schema().unwrap(), told, "{name}");
+        // And so it comes.
+        fetch(&mut client, info).await.unwrap();
+    }
+    let update = CommandStatementUpdate { query: "SELECT 1".into(), transaction_id: None };
+    let mut request = tonic::Request::new(FlightDescriptor::new_cmd(update.as_any().encode_to_vec()));
+    request.metadata_mut().insert("authorization", header);
+    assert_eq!(client.inner_mut().get_schema(request).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn there_are_no_keys() {
     let server = server().await;
     let mut client = server.raw("bob").await;
@@ -126,6 +222,8 @@ async fn there_are_no_keys() {
         client.get_imported_keys(CommandGetImportedKeys { table: "words".into(), ..Default::default() }).await,
         client.get_exported_keys(CommandGetExportedKeys { table: "words".into(), ..Default::default() }).await,
         client.get_cross_reference(CommandGetCrossReference::default()).await,
+        // Of a table that is not there neither.
+        client.get_primary_keys(CommandGetPrimaryKeys { table: "nowhere".into(), ..Default::default() }).await,
     ];
     for info in infos {
         let batches = fetch(&mut client, info.unwrap()).await.unwrap();

@@ -11,12 +11,15 @@ use sqe_core::{
 };
 use std::sync::Arc;
 
-/// Knows tokens and passwords: `alice-token`, `alice` with `alice-password`, and so on. Counts how often it was asked.
+/// Knows tokens, passwords and certificates: `alice-token`, `alice` with `alice-password`, a certificate in which the name
+/// `alice` stands, and so on. Counts how often it was asked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct People {
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
     pub(crate) ends: Arc<Mutex<BTreeMap<String, DateTime<Utc>>>>,
 }
+
+const PEOPLE: [&str; 3] = ["alice", "bob", "mallory"];
 
 #[async_trait]
 impl IdentityProvider for People {
@@ -26,11 +29,16 @@ impl IdentityProvider for People {
             Credentials::Basic { username, password } => {
                 (password.expose() == format!("{username}-password")).then(|| username.clone())
             }
+            Credentials::ClientCertificate(chain) => {
+                let own = chain.certificates().next().unwrap_or_default();
+                let named = |name: &&str| own.windows(name.len()).any(|bytes| bytes == name.as_bytes());
+                PEOPLE.iter().find(|name| named(name)).map(|name| (*name).to_owned())
+            }
             _ => None,
         };
         self.asked.lock().push(subject.clone().unwrap_or_default());
         let subject = subject
-            .filter(|subject| ["alice", "bob", "mallory"].contains(&subject.as_str()))
+            .filter(|subject| PEOPLE.contains(&subject.as_str()))
             .ok_or_else(|| Error::unauthenticated("a reason that nobody may see"))?;
         let mut identity = Identity::new(Principal::new("test", &subject));
         identity.expires_at = self.ends.lock().get(&subject).copied();
@@ -39,10 +47,11 @@ impl IdentityProvider for People {
 }
 
 /// bob may do everything; alice too, but may only know of `secret`; mallory may do nothing. What alice may select of
-/// `words` can change.
+/// `words` and of `gated` can change.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     pub(crate) words: Arc<Mutex<Option<Decision>>>,
+    pub(crate) gated: Arc<Mutex<Option<Decision>>>,
 }
 
 #[async_trait]
@@ -52,11 +61,14 @@ impl PolicyEngine for Rules {
         let decide = |action: Action, resource: &Resource| {
             let secret = matches!(resource, Resource::Table(table) if table.id.name.table == "secret");
             let knows = matches!(action, Action::Discover | Action::Describe);
-            let words = matches!(resource, Resource::Table(table) if table.id.name.table == "words");
+            let named = |name: &str| matches!(resource, Resource::Table(table) if table.id.name.table == name);
             match subject {
                 "bob" => Decision::permit(),
-                "alice" if words && action == Action::Select => {
+                "alice" if named("words") && action == Action::Select => {
                     self.words.lock().clone().unwrap_or_else(Decision::permit)
+                }
+                "alice" if named("gated") && action == Action::Select => {
+                    self.gated.lock().clone().unwrap_or_else(Decision::permit)
                 }
                 "alice" if !secret || knows => Decision::permit(),
                 _ => Decision::deny(),

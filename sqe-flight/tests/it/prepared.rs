@@ -49,7 +49,7 @@ async fn execute_many(client: &mut Raw, handle: &[u8], rows: RecordBatch) -> Res
 }
 
 /// The handle inside of the client's statement, which keeps it to itself: the command of its ticket has it.
-async fn handle_of(client: &mut Raw, sql: &str) -> Vec<u8> {
+pub(crate) async fn handle_of(client: &mut Raw, sql: &str) -> Vec<u8> {
     use arrow_flight::{
         Action,
         sql::{ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any},

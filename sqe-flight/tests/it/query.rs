@@ -6,7 +6,7 @@ use arrow::{
 };
 use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo, IpcMessage,
-    sql::{Any, CommandStatementIngest, CommandStatementQuery, CommandStatementSubstraitPlan, ProstMessageExt},
+    sql::{Any, CommandStatementQuery, CommandStatementSubstraitPlan, ProstMessageExt},
 };
 use futures::TryStreamExt;
 use prost::Message;
@@ -46,7 +46,7 @@ async fn an_empty_answer_still_has_its_schema() {
 }
 
 #[tokio::test]
-async fn get_schema_and_poll_answer_without_running() {
+async fn get_schema_runs_nothing_and_a_poll_starts_its_query_once() {
     let server = server().await;
     let mut client = server.raw("alice").await;
     let command = |sql: &str| {
@@ -60,8 +60,9 @@ async fn get_schema_and_poll_answer_without_running() {
     let request = authorized(&client, command("SELECT id FROM words"));
     let poll = client.inner_mut().poll_flight_info(request).await.unwrap().into_inner();
     assert!(poll.flight_descriptor.is_none(), "nothing is left to poll for");
-    assert_eq!(server.trail.intents(), 0);
+    assert_eq!(server.trail.intents(), 1);
     assert_eq!(fetch(&mut client, poll.info.unwrap()).await.unwrap()[0].num_rows(), 3);
+    assert_eq!(server.trail.intents(), 1);
 }
 
 #[tokio::test]
@@ -138,9 +139,10 @@ async fn what_is_not_offered_says_so() {
     assert_eq!(refused.code(), Code::Unimplemented);
     assert!(refused.message().contains("Substrait"), "{refused}");
 
-    let rows = futures::stream::iter([Ok(arrow::array::RecordBatch::new_empty(std::sync::Arc::new(Schema::empty())))]);
-    let refused = client.execute_ingest(CommandStatementIngest::default(), rows).await;
-    assert_eq!(code(refused), Code::Unimplemented);
+    for action in ["RenewFlightEndpoint", "BeginSavepoint", "EndTransaction", "CreatePreparedSubstraitPlan"] {
+        let outcome = client.do_action(Action::new(action, Vec::new())).await;
+        assert_eq!(code(outcome.map(|_| ())), Code::Unimplemented, "{action}");
+    }
 
     let unknown = Any { type_url: "type.googleapis.com/arrow.flight.protocol.sql.Future".into(), value: "".into() };
     let request = authorized(&client, FlightDescriptor::new_cmd(unknown.encode_to_vec()));

@@ -4,9 +4,11 @@ use arrow::datatypes::DataType;
 use arrow_flight::Action;
 use futures::TryStreamExt;
 use prost::Message;
+use rstest::rstest;
 use sqe_flight::protocol::{
     self, CloseSessionRequest, CloseSessionResult, CloseStatus, GetSessionOptionsRequest, GetSessionOptionsResult,
     OptionErrorValue, OptionValue, SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult,
+    StringListValue,
 };
 use tonic::Code;
 
@@ -58,6 +60,55 @@ async fn unknown_options_and_wrong_values_have_their_own_errors() {
     assert_eq!(set(&mut client, "schema", Some(OptionValue::Bool(true))).await, Some(OptionErrorValue::InvalidValue));
     assert_eq!(set(&mut client, "schema", text("")).await, Some(OptionErrorValue::InvalidValue));
     assert_eq!(set(&mut client, "schema", text("main")).await, None);
+}
+
+#[rstest]
+#[case::text(Some(OptionValue::String("x".into())))]
+#[case::truth(Some(OptionValue::Bool(true)))]
+#[case::number(Some(OptionValue::Int64(7)))]
+#[case::fraction(Some(OptionValue::Double(0.5)))]
+#[case::texts(Some(OptionValue::StringList(StringListValue { values: vec!["a".into(), "b".into()] })))]
+#[case::nothing(None)]
+#[tokio::test]
+async fn values_of_every_kind_are_read_and_each_option_has_its_own_error(#[case] value: Option<OptionValue>) {
+    let server = server().await;
+    let mut client = server.raw("alice").await;
+    let session_options = ["colour", "schema", "catalog", "arrow_views"]
+        .map(|name| (name.to_owned(), SessionOptionValue { option_value: value.clone() }))
+        .into();
+    let request = SetSessionOptionsRequest { session_options };
+    let result: SetSessionOptionsResult = act(&mut client, protocol::SET_SESSION_OPTIONS, request).await;
+    let error = |name: &str| result.errors.get(name).map(|error| error.value());
+    let text = matches!(value, Some(OptionValue::String(_)) | None);
+    let truth = matches!(value, Some(OptionValue::Bool(_)) | None);
+    let invalid = Some(OptionErrorValue::InvalidValue);
+    assert_eq!(error("colour"), Some(OptionErrorValue::InvalidName));
+    assert_eq!(error("schema"), if text { None } else { invalid });
+    assert_eq!(error("catalog"), if text { None } else { invalid });
+    assert_eq!(error("arrow_views"), if truth { None } else { invalid });
+    let set = options(&mut client).await;
+    let expected = match &value {
+        Some(OptionValue::String(_)) => "x",
+        _ => "main",
+    };
+    assert_eq!(set["schema"], OptionValue::String(expected.into()), "what was refused changed nothing");
+    let mut told: Vec<_> = set.keys().map(String::as_str).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["arrow_views", "catalog", "groups", "issuer", "schema", "subject"]);
+}
+
+#[tokio::test]
+async fn a_name_that_is_longer_than_any_is_refused_and_views_may_be_asked_for_by_word() {
+    let server = server().await;
+    let mut client = server.raw("alice").await;
+    let long = "x".repeat(1025);
+    assert_eq!(set(&mut client, "schema", text(&long)).await, Some(OptionErrorValue::InvalidValue));
+    assert_eq!(set(&mut client, "schema", text(&long[1..])).await, None);
+    for (word, kept) in [("true", true), ("false", false)] {
+        assert_eq!(set(&mut client, "arrow_views", text(word)).await, None);
+        assert_eq!(options(&mut client).await["arrow_views"], OptionValue::Bool(kept));
+    }
+    assert_eq!(set(&mut client, "arrow_views", text("yes")).await, Some(OptionErrorValue::InvalidValue));
 }
 
 #[tokio::test]

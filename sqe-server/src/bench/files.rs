@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use sqe_bench::tpch::Table;
+use sqe_bench::suite::Suite;
 
 /// Where a table's rows are.
 #[derive(Debug)]
@@ -18,9 +18,10 @@ pub(super) struct Files {
     pub(super) data: Vec<PathBuf>,
 }
 
-/// The eight tables below `folder`.
-pub(super) fn tables(folder: &Path) -> Result<BTreeMap<String, Files>> {
-    Table::ALL.into_iter().map(|table| Ok((table.name().to_owned(), files(&folder.join(table.name()))?))).collect()
+/// The tables of a suite below `folder`.
+pub(super) fn tables(suite: &Suite, folder: &Path) -> Result<BTreeMap<String, Files>> {
+    let tables = suite.tables().iter();
+    tables.map(|table| Ok((table.name().to_owned(), files(&folder.join(table.name()))?))).collect()
 }
 
 fn files(folder: &Path) -> Result<Files> {

@@ -2,9 +2,12 @@
 
 mod files;
 mod governed;
+mod load;
 mod point;
 mod ready;
 mod sqe;
+
+pub(crate) use load::load;
 
 use std::{path::Path, time::Duration};
 
@@ -15,11 +18,13 @@ use sqe_bench::{
     contender::{Contender, DuckDb, PlainDataFusion, Settings},
     oracle::{Options, Source},
     run::{Benchmark, Outcome, Report},
+    suite::Suite,
+    tpcds, tpch,
 };
 use sqe_core::Secret;
 
 use crate::{
-    cli::{Other, TpchArguments},
+    cli::{BenchArguments, Other},
     config, demo,
     serve::{Serving, Signals},
     wire,
@@ -28,23 +33,35 @@ use crate::{
 /// The scale of the data when there is none and none is asked for.
 const SCALE: f64 = 1.0;
 
+/// A suite, and what of it is restricted for a comparison with restrictions by hand.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    suite: Suite,
+    governed: governed::Governed,
+}
+
+/// The 22 queries of TPC-H.
+pub(crate) const TPCH: Bench = Bench { suite: tpch::SUITE, governed: governed::TPCH };
+
+/// The 99 queries of TPC-DS.
+pub(crate) const TPCDS: Bench = Bench { suite: tpcds::SUITE, governed: governed::TPCDS };
+
 /// What goes into the file: the report, and what was measured beside it.
 #[derive(Serialize)]
 struct Out {
     #[serde(flatten)]
     report: Report,
     point: point::Point,
-    /// The same queries under a row filter and a mask on `customer` and `orders`, beside queries with filter and mask
-    /// written by hand.
+    /// The same queries under row filters and masks, beside queries with filters and masks written by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     governed: Option<Report>,
 }
 
-/// Runs TPC-H and writes the report.
+/// Runs a suite and writes the report.
 ///
 /// # Errors
-/// Something cannot be set up, or some query does not have the reference's answer, or that answer proves nothing.
-pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
+/// There is no such query, something cannot be set up, or some query does not have the reference's answer, or that answer proves nothing.
+pub(crate) async fn run(Bench { suite, governed }: &Bench, arguments: BenchArguments) -> Result<()> {
     let temporary = match &arguments.data_dir {
         Some(_) => None,
         None => Some(tempfile::tempdir().context("cannot make a temporary folder")?),
@@ -55,23 +72,32 @@ pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
         (None, None) => bail!("there is no folder for the data"),
     };
     let folder = demo::site::prepare(folder)?;
-    governed::add_policies(&folder)?;
-    let config = config::load(&folder.join(demo::site::CONFIG), [])?;
+    governed.add_policies(&folder)?;
+    // The queries name tables without their schema; nothing else of the configuration changes.
+    let schema = (format!("{}SERVER__SCHEMA", config::PREFIX), suite.name().to_owned());
+    let config = config::load(&folder.join(demo::site::CONFIG), [schema])?;
     let wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
-    let scale = demo::data::load(&wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
-    let serving = Serving::start(wired.engine.clone(), ([127, 0, 0, 1], 0).into(), None).await?;
+    let scale = demo::data::load(suite, &wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
+    let limits = config::LimitsConfig::default();
+    let serving = Serving::start(wired.engine.clone(), ([127, 0, 0, 1], 0).into(), None, &limits).await?;
 
-    let benchmark = Benchmark::tpch(scale)?.with_rounds(arguments.runs).with_command(command());
+    let mut benchmark = Benchmark::of(suite, scale)?
+        .with_rounds(arguments.runs)
+        .with_warm_ups(arguments.warm_ups)
+        .with_command(command());
+    if !arguments.queries.is_empty() {
+        benchmark = benchmark.only(&arguments.queries)?;
+    }
     let bob = token(&issuer, "bob", "auditor")?;
-    let report = compared(&benchmark, &arguments, &folder, &serving.uri, &bob).await?;
+    let report = compared(suite, &benchmark, &arguments, &folder, &serving.uri, &bob).await?;
     println!("{report}");
-    let governed = match arguments.governed {
-        true => Some(governed::run(&benchmark, &serving.uri, &bob, &token(&issuer, "grace", governed::GROUP)?).await?),
+    let restricted = match arguments.governed {
+        true => Some(governed.run(&benchmark, &serving.uri, &bob, &token(&issuer, "grace", governed::GROUP)?).await?),
         false => None,
     };
-    if let Some(report) = &governed {
-        println!("\nwith a row filter and a mask on customer and orders\n{report}");
+    if let Some(report) = &restricted {
+        println!("\nwith {}\n{report}", governed.what);
     }
     let mut point = point::measure(&serving.uri, &bob, &folder).await?;
     serving.stop(Duration::from_secs(10), &mut Signals::new()?).await?;
@@ -79,8 +105,8 @@ pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
     drop(wired);
     point.ready_seconds = Some(ready::measure(&folder, &bob).await?);
     println!("\n{point}");
-    let failed = disappointing(&report).or(governed.as_ref().and_then(disappointing));
-    let out = serde_json::to_vec_pretty(&Out { report, point, governed })?;
+    let failed = disappointing(&report).or(restricted.as_ref().and_then(disappointing));
+    let out = serde_json::to_vec_pretty(&Out { report, point, governed: restricted })?;
     std::fs::write(&arguments.out, out).with_context(|| format!("cannot write {}", arguments.out.display()))?;
     match failed {
         Some(problem) => bail!("{problem}; see {}", arguments.out.display()),
@@ -90,14 +116,15 @@ pub(crate) async fn tpch(arguments: TpchArguments) -> Result<()> {
 
 /// SQE and the others, on all tables without restrictions.
 async fn compared(
+    suite: &Suite,
     benchmark: &Benchmark,
-    arguments: &TpchArguments,
+    arguments: &BenchArguments,
     folder: &Path,
     uri: &str,
     token: &Secret,
 ) -> Result<Report> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let tables = files::tables(&folder.join("warehouse").join(demo::data::SCHEMA))?;
+    let tables = files::tables(suite, &folder.join("warehouse").join(suite.name()))?;
     let mut others: Vec<Box<dyn Contender>> = Vec::new();
     let mut benchmark = benchmark.clone();
     if arguments.compare.contains(&Other::Datafusion) {
@@ -133,7 +160,7 @@ fn disappointing(report: &Report) -> Option<String> {
     };
     tell(Outcome::Mismatch, "queries with other answers than the reference's");
     tell(Outcome::Error, "queries that somebody could not answer");
-    tell(Outcome::Vacuous, "queries whose answers are empty or all NULL, which proves nothing");
+    tell(Outcome::Vacuous, "queries whose answers are empty, or all NULL and zero, which proves nothing");
     if report.reference.is_some() {
         tell(Outcome::Unchecked, "queries that were compared with nothing");
     }

@@ -74,7 +74,7 @@ fn overlay(tree: &mut Table, key: &str, value: &str) -> Result<(), String> {
 }
 
 /// The reader's words, with the nearest known key in the case of an unknown one.
-fn explain(error: &toml::de::Error) -> String {
+pub(crate) fn explain(error: &toml::de::Error) -> String {
     let whole = error.to_string();
     let whole = whole.trim_end().replace('\n', " ");
     let mut quoted = error.message().split('`').skip(1).step_by(2);
@@ -94,10 +94,15 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
     }
     if let Some(tls) = &mut config.tls {
         paths.extend([&mut tls.cert_file, &mut tls.key_file]);
+        paths.extend(&mut tls.client_ca_file);
     }
     for identity in &mut config.identity {
         match identity {
-            IdentityConfig::Jwt { jwks_file, .. } => paths.extend(jwks_file),
+            IdentityConfig::Jwt { jwks_file, ca_file, .. } => paths.extend(jwks_file.iter_mut().chain(ca_file)),
+            IdentityConfig::Oidc(oidc) => {
+                let secret = oidc.introspection.as_mut().map(|introspection| &mut introspection.secret_file);
+                paths.extend(oidc.ca_file.iter_mut().chain(secret));
+            }
             IdentityConfig::Dev { path } => paths.push(path),
         }
     }

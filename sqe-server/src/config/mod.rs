@@ -11,9 +11,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-pub(crate) use identity::{IdentityConfig, Keys};
-pub(crate) use load::{PREFIX, load};
+pub(crate) use identity::{ClientCredentialsConfig, IdentityConfig, IntrospectionConfig, Keys, OidcConfig, WellKnown};
+pub(crate) use load::{PREFIX, explain, load};
 pub(crate) use log::{FILTER, LogConfig, LogFormat};
+pub(crate) use nearest::nearest;
 pub(crate) use telemetry::TelemetryConfig;
 
 /// A configuration that cannot be used, and what to change.
@@ -113,13 +114,36 @@ impl Default for Profile {
 }
 
 /// `[tls]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TlsConfig {
     /// The certificate chain, PEM.
     pub(crate) cert_file: PathBuf,
     /// The private key, PEM.
     pub(crate) key_file: PathBuf,
+    /// The authorities of certificates that clients may show, PEM. Unset: clients show none.
+    pub(crate) client_ca_file: Option<PathBuf>,
+    /// Whether a client has to show one, where `client_ca_file` is set.
+    #[serde(default)]
+    pub(crate) client_certificates: Demand,
+    /// How often the files are looked at for a change.
+    #[serde(default = "reload_seconds")]
+    pub(crate) reload_seconds: u64,
+}
+
+fn reload_seconds() -> u64 {
+    30
+}
+
+/// Whether something has to be there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Demand {
+    /// It may be missing.
+    Optional,
+    /// It must be there.
+    #[default]
+    Required,
 }
 
 /// `[policy]`
@@ -194,8 +218,14 @@ pub(crate) struct LimitsConfig {
     pub(crate) queue_seconds: Option<u64>,
     /// The longest that one statement may take, in seconds.
     pub(crate) statement_seconds: Option<u64>,
+    /// How long a statement may go on after its person's credentials ended. Unset: it stops with them.
+    pub(crate) expiry_grace_seconds: Option<u64>,
     /// Memory that all statements share, in bytes. Unset: 60 % of what this process may have.
     pub(crate) memory_bytes: Option<usize>,
     /// Threads that one statement uses.
     pub(crate) threads: Option<usize>,
+    /// Connections of clients that are open at once.
+    pub(crate) connections: Option<usize>,
+    /// The largest message that a client may send, in bytes.
+    pub(crate) message_bytes: Option<usize>,
 }

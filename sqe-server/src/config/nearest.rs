@@ -1,7 +1,7 @@
 //! Which known word somebody meant.
 
 /// The known word that fewest edits make out of `word`, if they are few enough for a slip.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let close = |known: &'a str| Some((edits(word, known), known)).filter(|(edits, _)| *edits <= 2.max(word.len() / 3));
     known.into_iter().filter_map(close).min_by_key(|(edits, _)| *edits).map(|(_, known)| known)
 }

@@ -1,8 +1,8 @@
 //! What a profile refuses.
 
 use super::{
-    CatalogConfig, Config, ConfigError, CredentialsConfig, IdentityConfig, PolicyConfig, Profile,
-    telemetry::check_endpoint,
+    CatalogConfig, Config, ConfigError, CredentialsConfig, Demand, IdentityConfig, IntrospectionConfig, OidcConfig,
+    PolicyConfig, Profile, TlsConfig, telemetry::check_endpoint,
 };
 
 /// # Errors
@@ -27,6 +27,31 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         {
             return refuse(format!("the identity of {issuer} needs either jwks_url or jwks_file"));
         }
+        if let IdentityConfig::Jwt { issuer, jwks_url: None, ca_file: Some(_), .. } = identity {
+            return refuse(format!("the identity of {issuer} has a ca_file and fetches nothing; remove it"));
+        }
+        if let IdentityConfig::Oidc(OidcConfig { issuer, client_credentials: Some(machines), .. }) = identity
+            && machines.client_ids.is_empty() == machines.prefix.is_none()
+        {
+            return refuse(format!("the client_credentials of {issuer} need either client_ids or prefix"));
+        }
+    }
+    // Of two that take what nobody else knows, the second would never be asked.
+    let takes_the_rest = |identity: &&IdentityConfig| {
+        matches!(
+            identity,
+            IdentityConfig::Oidc(OidcConfig { introspection: Some(IntrospectionConfig { prefix: None, .. }), .. })
+        )
+    };
+    if config.identity.iter().filter(takes_the_rest).count() > 1 {
+        return refuse(
+            "only one introspection can be without prefix: set what the tokens of the others begin with".to_owned(),
+        );
+    }
+    if let Some(TlsConfig { client_certificates: Demand::Optional, client_ca_file: None, .. }) = &config.tls {
+        return refuse(
+            "tls.client_certificates needs the authorities that they come from: tls.client_ca_file".to_owned(),
+        );
     }
     let keeps_files = |(_, catalog): &(&String, &CatalogConfig)| matches!(catalog, CatalogConfig::Sql { .. });
     if let (CredentialsConfig::None, Some((name, _))) = (&config.credentials, config.catalogs.iter().find(keeps_files))
@@ -51,7 +76,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 fn production(config: &Config) -> Result<(), ConfigError> {
     let refuse = |problem: &str| Err(ConfigError(format!("the production profile refuses {problem}")));
     if config.identity.iter().any(|identity| matches!(identity, IdentityConfig::Dev { .. })) {
-        return refuse("the development issuer: configure an [[identity]] of kind jwt");
+        return refuse("the development issuer: configure an [[identity]] of kind oidc or jwt");
     }
     if matches!(config.policy, PolicyConfig::PermitAll {}) {
         return refuse("permit-all: configure a [policy] of kind cedar");
@@ -115,6 +140,62 @@ mod tests {
         let ConfigError(said) = verdict(&changed).unwrap_err();
         assert!(said.contains(problem), "{said}");
         verdict(&changed.replace("\"production\"", "\"dev\"")).unwrap();
+    }
+
+    const OIDC: &str = r#"
+        [[identity]]
+        kind = "oidc"
+        issuer = "https://idp.example"
+        audience = "sqe"
+        [identity.introspection]
+        client_id = "sqe"
+        secret_file = "secret"
+        [identity.client_credentials]
+        client_ids = ["job"]
+        [[identity]]
+        kind = "oidc"
+        issuer = "https://other.example"
+        audience = "sqe"
+        ca_file = "ca.pem"
+        [identity.roles_of_groups]
+        finance = ["auditor"]
+        [identity.introspection]
+        client_id = "sqe"
+        secret_file = "secret"
+        prefix = "acme_"
+        [policy]
+    "#;
+
+    #[rstest]
+    #[case::fits("", "", None)]
+    #[case::both_take_the_rest("prefix = \"acme_\"", "", Some("only one introspection"))]
+    #[case::no_machines("client_ids = [\"job\"]", "", Some("client_ids or prefix"))]
+    #[case::machines_twice(
+        "client_ids = [\"job\"]",
+        "client_ids = [\"job\"]\nprefix = \"svc-\"",
+        Some("client_ids or prefix")
+    )]
+    fn issuers_of_several_kinds_fit_together_or_are_refused(
+        #[case] from: &str,
+        #[case] to: &str,
+        #[case] problem: Option<&str>,
+    ) {
+        let text = STRICT.replace("[policy]", OIDC).replace(from, to);
+        match problem {
+            None => verdict(&text).unwrap(),
+            Some(problem) => {
+                let ConfigError(said) = verdict(&text).unwrap_err();
+                assert!(said.contains(problem), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_authority_without_anything_to_fetch_is_refused() {
+        let text = STRICT.replace("jwks_url = \"https://idp.example/jwks\"", "jwks_file = \"keys\"\nca_file = \"ca\"");
+        let ConfigError(said) = verdict(&text).unwrap_err();
+        assert!(said.contains("fetches nothing"), "{said}");
+        verdict(&STRICT.replace("audience = \"sqe\"", "audience = \"sqe\"\nca_file = \"ca\"")).unwrap();
     }
 
     #[test]
@@ -184,6 +265,7 @@ mod tests {
     #[case("kind = \"local\"", "kind = \"none\"", "nobody may reach")]
     #[case("[catalogs.lake]", "[catalogs.system]", "engine's own")]
     #[case("profile = \"production\"", "catalog = \"pond\"", "no [catalogs.pond]")]
+    #[case("key_file = \"k\"", "key_file = \"k\"\nclient_certificates = \"optional\"", "client_ca_file")]
     fn what_cannot_work_is_refused_at_the_start(#[case] from: &str, #[case] to: &str, #[case] problem: &str) {
         let ConfigError(said) = verdict(&STRICT.replace(from, to)).unwrap_err();
         assert!(said.contains(problem), "{said}");

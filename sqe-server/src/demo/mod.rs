@@ -13,6 +13,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use sqe_auth::DevIssuer;
+use sqe_bench::tpch;
 
 use crate::{
     cli::DemoArguments,
@@ -43,9 +44,10 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let config = config::load(&folder.join(site::CONFIG), [])?;
     let wired = wire::wire(&config).await?;
     let issuer = DevIssuer::open(&folder)?;
-    data::load(&wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
+    data::load(&tpch::SUITE, &wired.engine, &issuer, &folder, arguments.scale, SCALE).await?;
     reload::on_hangup(wired.policy)?;
-    let serving = Serving::start(wired.engine.clone(), arguments.listen, None).await?;
+    let serving =
+        Serving::start(wired.engine.clone(), arguments.listen, None, &config::LimitsConfig::default()).await?;
     let tokens = people::tokens(&issuer)?;
     connection::write(&folder, &serving.uri, &tokens)?;
     let mut signals = Signals::new()?;

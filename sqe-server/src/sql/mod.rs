@@ -1,75 +1,126 @@
-//! `sqe sql`: statements in, answers out.
+//! `sqe sql`: statements in, answers out; at a prompt, or from a script. Standard output holds answers and nothing else.
 
+mod catalog;
+mod command;
+mod complete;
+mod describe;
+mod explain;
+mod interrupt;
+mod keywords;
+mod name;
+mod progress;
+mod prompt;
+mod screen;
+mod session;
+mod sink;
 mod split;
 pub(crate) mod write;
 
-use std::io::{IsTerminal, Read};
+use std::{
+    io::{IsTerminal, Read},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
-use futures::TryStreamExt;
-use sqe_core::{ErrorKind, Secret};
-use sqe_flight::client::{Client, ConnectOptions};
+use sqe_core::ErrorKind;
+use sqe_flight::client::Client;
+
+use self::{
+    command::Expanded,
+    session::{Session, Settings},
+};
+pub(crate) use explain::explain;
 
 use crate::{
     cli::{Format, SqlArguments},
     exit::UsageError,
+    profile::Target,
+    surroundings,
 };
 
-/// Runs the statements one after another until one fails. Ctrl-C ends the connection, and with it what runs.
+/// Runs what it is given, or asks for it.
 ///
 /// # Errors
-/// Wrong arguments, or the first error of a statement.
+/// Wrong arguments, no connection, or the first statement that fails.
 pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
-    let text = match &arguments.command {
-        Some(text) => text.clone(),
+    let given = given(&arguments)?;
+    let target = Target::resolve(&arguments.connect)?;
+    let chatty = given.is_none();
+    let profile = &target.profile;
+    let history = !arguments.no_history && profile.history.unwrap_or(true);
+    let settings = Settings {
+        format: arguments.output.or(profile.format),
+        expanded: Expanded::default(),
+        timing: chatty,
+        paged: chatty && !arguments.no_pager && profile.pager.unwrap_or(true),
+        chatty,
+        stop_on_error: arguments.stop_on_error.unwrap_or(!chatty),
+    };
+    let mut session = Session::open(target, settings, chatty).await?;
+    let outcome = match given {
+        Some(text) => session.run(&text).await.map(|_| ()),
         None => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-            text
+            session.greet().await?;
+            let history = surroundings::state_folder().filter(|_| history).map(|folder| folder.join("history"));
+            prompt::run(&mut session, history).await
         }
     };
-    let statements = split::statements(&text);
-    if statements.is_empty() {
-        return Err(UsageError("there is no statement; give one with -c or on standard input".to_owned()).into());
-    }
-    let mut options = ConnectOptions::new(&arguments.uri).with_token(token(&arguments)?);
-    if let Some(path) = &arguments.ca_file {
-        let pem = std::fs::read(path);
-        let problem = |error| UsageError(format!("cannot read the certificate {}: {error}", path.display()));
-        options = options.with_ca_certificate(pem.map_err(problem)?);
-    }
-    let format =
-        arguments.output.unwrap_or_else(|| if std::io::stdout().is_terminal() { Format::Table } else { Format::Csv });
-    let client = Client::connect(&options).await.map_err(|error| match error.kind() {
-        // Nothing was sent yet: the address is wrong, or does not go with what it is to carry.
-        ErrorKind::InvalidInput => UsageError(error.message().to_owned()).into(),
-        _ => anyhow::Error::from(error),
-    })?;
-    for statement in statements {
-        let mut rows = client.execute(statement).await?;
-        let mut writer = write::Writer::new(format, rows.schema(), std::io::stdout().lock())?;
-        while let Some(batch) = rows.try_next().await? {
-            writer.write(batch)?;
-        }
-        writer.finish()?;
-    }
-    client.close().await;
-    Ok(())
+    // Whatever happened: the server need not wait for the session to grow old.
+    let closed = session.close().await;
+    outcome.and(closed)
 }
 
-/// The token: from the file, else from `SQE_TOKEN`.
-fn token(arguments: &SqlArguments) -> Result<Secret> {
-    let text = match &arguments.token_file {
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| UsageError(format!("cannot read the token file {}: {error}", path.display())))?,
-        None => {
-            #[expect(clippy::disallowed_methods, reason = "here a person hands over a token")]
-            let variable = std::env::var("SQE_TOKEN");
-            variable.map_err(|_| UsageError("there is no token: give --token-file or set SQE_TOKEN".to_owned()))?
-        }
+/// Shows where this is and who the server says asks.
+///
+/// # Errors
+/// No connection, or the server knows nobody.
+pub(crate) async fn whoami(target: Target, output: Option<Format>) -> Result<()> {
+    let format = output.or(target.profile.format);
+    let mut session = Session::open(target, Settings::of_a_script(format), true).await?;
+    let told = session.who().await;
+    let shown = told.and_then(|told| session.show(&told));
+    let closed = session.close().await;
+    shown.and(closed)
+}
+
+/// Connects.
+///
+/// # Errors
+/// The address is wrong, or does not go with what it is to carry: that is wrong usage, for nothing was sent. Nobody
+/// answers.
+pub(crate) async fn connect(target: &Target) -> Result<Client> {
+    Client::connect(&target.options().await?).await.map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => UsageError(error.message().to_owned()).into(),
+        _ => anyhow::Error::from(error),
+    })
+}
+
+/// The statements, if they do not have to be asked for.
+fn given(arguments: &SqlArguments) -> Result<Option<String>> {
+    let text = if !arguments.command.is_empty() {
+        // Each is whole, whether or not it ends with a semicolon.
+        arguments.command.join("\n;")
+    } else if !arguments.file.is_empty() {
+        let texts: Vec<String> = arguments.file.iter().map(|path| file(path)).collect::<Result<_>>()?;
+        texts.join("\n;")
+    } else if std::io::stdin().is_terminal() {
+        return Ok(None);
+    } else {
+        file(Path::new("-"))?
     };
-    match text.trim() {
-        "" => Err(UsageError("the token is empty".to_owned()).into()),
-        token => Ok(Secret::new(token)),
+    if split::pieces(&text).is_empty() {
+        let problem = "there is no statement; give one with -c, in a file, or on standard input";
+        return Err(UsageError(problem.to_owned()).into());
     }
+    Ok(Some(text))
+}
+
+fn file(path: &Path) -> Result<String> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        return Ok(text);
+    }
+    let problem = |error| UsageError(format!("cannot read {}: {error}", path.display()));
+    Ok(std::fs::read_to_string(path).map_err(problem)?)
 }

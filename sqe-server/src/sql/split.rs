@@ -1,18 +1,46 @@
-//! Cuts text into statements at each `;` that is not part of a string, a quoted name, a comment or a dollar quote.
+//! Cuts text into statements at each `;` that is not part of a string, a quoted name, a comment or a dollar quote, and
+//! into commands: lines that begin with a backslash where no statement has begun.
 
-/// The statements, without their `;`; pieces that hold nothing but space and comments are left out.
-pub(super) fn statements(text: &str) -> Vec<&str> {
+/// What text is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// A statement, without its `;`.
+    Statement(&'a str),
+    /// A command, with its backslash.
+    Command(&'a str),
+}
+
+/// The pieces in their order; what holds nothing but space and comments is left out.
+pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
+    cut(text).0
+}
+
+/// Whether nothing more has to come: every statement has its `;`.
+pub(super) fn is_complete(text: &str) -> bool {
+    cut(text).1
+}
+
+fn cut(text: &str) -> (Vec<Piece<'_>>, bool) {
     let mut found = Vec::new();
+    let mut complete = true;
     let mut rest = text;
     while !rest.is_empty() {
+        let begun = rest.trim_start();
+        if begun.starts_with('\\') {
+            let (line, tail) = begun.split_once('\n').unwrap_or((begun, ""));
+            found.push(Piece::Command(line.trim()));
+            rest = tail;
+            continue;
+        }
         let (length, empty) = first(rest);
         let (statement, tail) = rest.split_at(length);
         if !empty {
-            found.push(statement.trim());
+            found.push(Piece::Statement(statement.trim()));
+            complete = tail.starts_with(';');
         }
         rest = tail.strip_prefix(';').unwrap_or(tail);
     }
-    found
+    (found, complete)
 }
 
 /// The length in bytes of the text before the first `;`, and whether it holds no statement.
@@ -85,7 +113,7 @@ fn dollar_quote(text: &str) -> usize {
 mod tests {
     use rstest::rstest;
 
-    use super::statements;
+    use super::{Piece, is_complete, pieces};
 
     #[rstest]
     #[case("SELECT 1", &["SELECT 1"])]
@@ -98,7 +126,35 @@ mod tests {
     #[case("SELECT $1; SELECT $2", &["SELECT $1", "SELECT $2"])]
     #[case("SELECT 'ü;'; é", &["SELECT 'ü;'", "é"])]
     #[case("SELECT 'open; for ever", &["SELECT 'open; for ever"])]
+    #[case("SELECT '\n\\d'; x", &["SELECT '\n\\d'", "x"])]
     fn statements_end_at_semicolons_that_are_not_quoted(#[case] text: &str, #[case] expected: &[&str]) {
-        assert_eq!(statements(text), expected);
+        let expected: Vec<Piece<'_>> = expected.iter().map(|text| Piece::Statement(text)).collect();
+        assert_eq!(pieces(text), expected);
+    }
+
+    #[test]
+    fn commands_are_lines_that_begin_where_no_statement_has_begun() {
+        let text = "\\x on\nSELECT 1;\n  \\d a;b\nSELECT 2\n\\x";
+        let expected = [
+            Piece::Command("\\x on"),
+            Piece::Statement("SELECT 1"),
+            Piece::Command("\\d a;b"),
+            Piece::Statement("SELECT 2\n\\x"),
+        ];
+        assert_eq!(pieces(text), expected);
+    }
+
+    #[rstest]
+    #[case("", true)]
+    #[case("  -- nothing", true)]
+    #[case("\\d", true)]
+    #[case("SELECT 1;", true)]
+    #[case("SELECT 1; -- done", true)]
+    #[case("SELECT 1", false)]
+    #[case("SELECT 1; SELECT", false)]
+    #[case("SELECT ';", false)]
+    #[case("SELECT $$;", false)]
+    fn a_statement_is_complete_with_its_semicolon(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(is_complete(text), expected);
     }
 }

@@ -10,11 +10,14 @@ use sqe_audit::Trail;
 use sqe_catalog::{LocalVendor, SqlCatalog, SqlOptions, Stores, memory::MemoryCatalog};
 use sqe_core::{
     Engine, Secret,
-    engine::{EngineBuilder, Limits},
+    engine::{EngineBuilder, Expiry, Limits},
     observe::Observer,
     policy::danger::PermitAll,
 };
 use sqe_policy::CedarPolicy;
+use tokio::task::JoinSet;
+
+use identity::Identity;
 
 use crate::{
     config::{CatalogConfig, Config, ConfigError, CredentialsConfig, LimitsConfig, PolicyConfig, SchedulerConfig},
@@ -34,6 +37,8 @@ pub(crate) struct Wired {
     pub(crate) policy: Option<Arc<CedarPolicy>>,
     /// What statements may hold in memory together, in bytes, if that is bounded.
     pub(crate) memory: Option<usize>,
+    /// What goes on beside the engine and holds it; shut it down before the trail is dropped.
+    pub(crate) watches: JoinSet<()>,
 }
 
 /// Builds what the configuration says.
@@ -52,8 +57,8 @@ pub(crate) async fn watched(config: &Config, observer: impl Observer) -> Result<
     cryptography()?;
     let limits = limits(&config.limits);
     let memory = limits.memory;
-    let identity = identity::wire(&config.identity, config.server.profile)?;
-    let mut builder = Engine::builder().identity(identity).limits(limits.clone()).observer(observer);
+    let identity = Identity::wire(&config.identity, config.server.profile)?;
+    let mut builder = Engine::builder().identity(identity.chain()).limits(limits.clone()).observer(observer);
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -72,7 +77,8 @@ pub(crate) async fn watched(config: &Config, observer: impl Observer) -> Result<
     // Last: opening a trail writes to it.
     let trail = Arc::new(Trail::open(&config.audit.path).context("the audit trail cannot be opened")?);
     let engine = builder.catalog(SYSTEM, trail.catalog()).shared_audit(Arc::clone(&trail) as _).build()?;
-    Ok(Wired { engine, trail, policy, memory })
+    let watches = identity.watch(&engine);
+    Ok(Wired { engine, trail, policy, memory, watches })
 }
 
 /// The cryptography of TLS and of tokens is chosen once a process, and tried before anybody logs in.
@@ -127,12 +133,21 @@ async fn catalog(
 
 fn limits(configured: &LimitsConfig) -> Limits {
     let mut limits = Limits::default();
-    let LimitsConfig { statements, statements_per_person, queue_seconds, statement_seconds, memory_bytes, threads: _ } =
-        configured;
+    // The others are not the engine's.
+    let LimitsConfig {
+        statements,
+        statements_per_person,
+        queue_seconds,
+        statement_seconds,
+        expiry_grace_seconds,
+        memory_bytes,
+        ..
+    } = configured;
     limits.concurrent = statements.unwrap_or(limits.concurrent);
     limits.concurrent_per_person = statements_per_person.unwrap_or(limits.concurrent_per_person);
     limits.queue = queue_seconds.map_or(limits.queue, Duration::from_secs);
     limits.deadline = statement_seconds.map_or(limits.deadline, Duration::from_secs);
+    limits.expiry = expiry_grace_seconds.map_or(Expiry::Stop, |seconds| Expiry::Finish(Duration::from_secs(seconds)));
     limits.memory = memory_bytes.or_else(memory::share);
     match limits.memory {
         Some(bytes) => tracing::info!(bytes, "memory that all statements share"),

@@ -6,12 +6,17 @@ use sqe_testkit::{process::Sqe, python::Python};
 
 use crate::{
     site::{Demo, Site, binary},
+    tls::{Authority, Secure},
     tokens::good_and_bad,
 };
 
 /// Runs a script against the shared demo; it must say that it checked something.
 fn script(name: &str) {
-    let Some(python) = Python::find().unwrap() else { return };
+    script_by(&Python::find().unwrap(), name);
+}
+
+fn script_by(python: &Option<Python>, name: &str) {
+    let Some(python) = python else { return };
     let demo = Demo::shared();
     let said = python.run(name, [demo.folder.as_os_str()]).unwrap();
     assert!(said.trim_end().ends_with(" checks"), "{said}");
@@ -39,6 +44,49 @@ fn adbc_opens_nothing_with_a_token_that_is_not_good() {
 #[test]
 fn adbc_finds_the_protocol_that_it_needs() {
     script("protocol.py");
+}
+
+#[test]
+fn adbc_pandas_and_polars_do_all_that_they_can() {
+    script("driver.py");
+}
+
+#[test]
+fn adbc_speaks_tls_and_shows_its_certificate() {
+    let Some(python) = Python::find().unwrap() else { return };
+    let (own, people) = (Authority::new(), Authority::new());
+    let secure = Secure::new(&own);
+    let put = |name: &str, text: String| {
+        let path = secure.site.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    put("clients.pem", people.pem());
+    let (_server, uri) = secure.serve(&[("SQE__TLS__CLIENT_CA_FILE", "clients.pem")]);
+    let (certificate, key) = people.sign(rcgen::ExtendedKeyUsagePurpose::ClientAuth);
+    let given = serde_json::json!({
+        "uri": uri,
+        "token": secure.site.token("ann"),
+        "authority": own.pem(),
+        "other_authority": people.pem(),
+        "certificate": certificate,
+        "key": key,
+    });
+    let file = put("tls.json", given.to_string());
+    let said = python.run("tls.py", [file.as_os_str()]).unwrap();
+    assert!(said.trim_end().ends_with(" checks"), "{said}");
+    println!("tls.py: {said}");
+}
+
+#[test]
+fn the_python_of_the_book_runs() {
+    script("book.py");
+    script_by(&Python::with_flightsql_dbapi().unwrap(), "book_sqlalchemy.py");
+}
+
+#[test]
+fn flightsql_dbapi_and_its_dialect_of_sqlalchemy_work() {
+    script_by(&Python::with_flightsql_dbapi().unwrap(), "superset.py");
 }
 
 #[test]

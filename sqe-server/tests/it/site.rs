@@ -102,6 +102,18 @@ impl Site {
         site
     }
 
+    /// Everybody may do everything, and another issuer is believed, too.
+    pub(crate) fn trusting(issuer: &str) -> Self {
+        let site = Self::new();
+        let config = site.path().join("sqe.toml");
+        let mut text = std::fs::read_to_string(&config).unwrap();
+        text.push_str(&format!(
+            "[[identity]]\nkind = \"jwt\"\nissuer = \"{issuer}\"\naudience = \"sqe\"\njwks_url = \"{issuer}/jwks\"\n"
+        ));
+        std::fs::write(&config, text).unwrap();
+        site
+    }
+
     fn with(policy: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let text = r#"

@@ -1,6 +1,6 @@
 //! The stages that build the workspace. All of them build it whole, so that features and so builds are the same.
 
-use std::{path::Path, process::Command};
+use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -39,10 +39,23 @@ pub(crate) fn doctest(workspace: &Workspace) -> Result<Counts> {
     tests(workspace.cargo("test").args(["--workspace", "--doc", "--locked", "--no-fail-fast"]))
 }
 
+/// As docs.rs builds it, which names the features that an item needs.
 pub(crate) fn rustdoc(workspace: &Workspace) -> Result<Counts> {
-    let mut command = workspace.cargo("doc");
-    check(command.args(["--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    check(&mut documentation(workspace, &["--cfg", "docsrs", "-D", "warnings"])?)?;
     Ok(Counts::passed(1))
+}
+
+/// `cargo doc` of the workspace, with flags for rustdoc that stable compilers keep to themselves.
+pub(super) fn documentation(workspace: &Workspace, flags: &[&str]) -> Result<Command> {
+    // A variable for the whole build would make every dependency that looks at it build again.
+    let rustdoc = workspace.target().join("rustdoc-with-features.sh");
+    std::fs::create_dir_all(workspace.target())?;
+    std::fs::write(&rustdoc, "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n")?;
+    std::fs::set_permissions(&rustdoc, std::fs::Permissions::from_mode(0o755))?;
+    let mut command = workspace.cargo("doc");
+    command.args(["--workspace", "--no-deps", "--locked"]);
+    command.env("RUSTDOC", rustdoc).env("RUSTDOCFLAGS", flags.join(" "));
+    Ok(command)
 }
 
 /// Runs every program of the `examples` package to its end.

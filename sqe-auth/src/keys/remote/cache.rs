@@ -31,27 +31,13 @@ pub(super) struct Cache {
     retired: Vec<(Arc<Key>, Instant)>,
     /// When the last good answer came.
     fetched: Option<Instant>,
-    /// When the last fetch began.
-    began: Option<Instant>,
-    in_flight: bool,
-    /// Whether the fetch under way has not said yet how it ended.
-    undecided: bool,
     /// Why the last fetch failed, if it did.
     failure: Option<String>,
 }
 
 impl Cache {
     pub(super) fn new(settings: JwksSettings) -> Self {
-        Self {
-            settings,
-            current: Vec::new(),
-            retired: Vec::new(),
-            fetched: None,
-            began: None,
-            in_flight: false,
-            undecided: false,
-            failure: None,
-        }
+        Self { settings, current: Vec::new(), retired: Vec::new(), fetched: None, failure: None }
     }
 
     pub(super) fn find(&self, now: Instant, kid: Option<&str>, algorithm: Algorithm) -> Answer {
@@ -76,31 +62,6 @@ impl Cache {
         }
     }
 
-    pub(super) fn in_flight(&self) -> bool {
-        self.in_flight
-    }
-
-    /// Begins a fetch, if none began within the shortest interval.
-    pub(super) fn begin(&mut self, now: Instant) -> bool {
-        let interval = self.settings.min_interval;
-        let soon = self.began.is_some_and(|began| now.saturating_duration_since(began) < interval);
-        if self.in_flight || soon {
-            return false;
-        }
-        self.in_flight = true;
-        self.undecided = true;
-        self.began = Some(now);
-        true
-    }
-
-    /// The fetch ended, well or not.
-    pub(super) fn end(&mut self) {
-        self.in_flight = false;
-        if self.undecided {
-            self.fail("the fetch was cut off".into());
-        }
-    }
-
     /// Takes a good answer over. What it lacks is kept for a while; what it has under an id replaces what had that id.
     pub(super) fn merge(&mut self, now: Instant, keys: Vec<Arc<Key>>) {
         let seen = self.fetched.unwrap_or(now);
@@ -116,13 +77,11 @@ impl Cache {
         let surplus = retired.len().saturating_sub(settings.max_keys);
         retired.drain(..surplus);
         self.fetched = Some(now);
-        self.undecided = false;
         self.failure = None;
     }
 
     /// The fetch failed. What is known stays.
     pub(super) fn fail(&mut self, reason: String) {
-        self.undecided = false;
         self.failure = Some(reason);
     }
 
@@ -171,25 +130,6 @@ mod tests {
         cache.fail("outage".into());
         assert!(matches!(cache.find(start + seconds(1000), Some("a"), ALGORITHM), Answer::UseAndRefresh(_)));
         assert!(matches!(cache.find(start + seconds(1001), Some("a"), ALGORITHM), Answer::TooOld));
-    }
-
-    #[test]
-    fn a_fetch_begins_once_an_interval_even_when_it_failed() {
-        let (mut cache, start) = (cache(), Instant::now());
-        assert!(cache.begin(start));
-        assert!(!cache.begin(start + seconds(100)), "one is under way");
-        cache.fail("outage".into());
-        cache.end();
-        assert!(!cache.begin(start + seconds(9)));
-        assert!(cache.begin(start + seconds(10)));
-    }
-
-    #[test]
-    fn a_fetch_that_is_cut_off_has_failed() {
-        let mut cache = cache();
-        assert!(cache.begin(Instant::now()));
-        cache.end();
-        assert!(cache.failure().is_some());
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! One fetch of a key set.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use reqwest::{Client, StatusCode};
-use sqe_core::Result;
+use sqe_core::{Error, Result};
 use thiserror::Error as ThisError;
 use url::Url;
 
@@ -13,31 +12,45 @@ use super::{
         jwk::{self, BadSet, Refused},
     },
     JwksSettings,
-    client::{address, client},
+};
+use crate::{
+    RemoteSettings,
+    discovery::{Discovery, Undiscovered},
+    remote::{self, Remote, address},
 };
 
-/// Fetches one URL's keys of one family.
+/// Where an issuer's keys lie.
+#[derive(Debug)]
+pub(crate) enum Location {
+    /// Where an operator says.
+    Configured(String),
+    /// Where the issuer says.
+    Discovered(Discovery),
+}
+
+/// Fetches one issuer's keys of one family.
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    url: Url,
+    source: Source,
     family: KeyFamily,
-    client: Client,
-    timeout: Duration,
+    remote: Remote,
     max_bytes: usize,
     max_keys: usize,
 }
 
-/// Why there are no keys. The URL is the operator's own and is not repeated.
+#[derive(Debug)]
+enum Source {
+    Url(Url),
+    Discovery(Discovery),
+}
+
+/// Why there are no keys.
 #[derive(Debug, ThisError)]
 pub(super) enum Failure {
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    #[error("no connection: {0}")]
-    Connection(String),
-    #[error("it redirects elsewhere, which is not followed; configure the address of the keys themselves")]
-    Redirect,
-    #[error("it answers with status {0}")]
-    Status(StatusCode),
+    #[error("{0}")]
+    Undiscovered(#[from] Undiscovered),
+    #[error("{0}")]
+    Remote(#[from] remote::Failure),
     #[error("the answer is not a key set: {0}")]
     BadSet(#[from] BadSet),
     #[error("the answer has no usable {0} key")]
@@ -45,21 +58,43 @@ pub(super) enum Failure {
 }
 
 impl Fetcher {
-    pub(super) fn new(url: &str, family: KeyFamily, settings: &JwksSettings) -> Result<Self> {
-        let url = address(url)?;
-        let client = client(settings.root_certificates.as_deref())?;
+    pub(super) fn new(location: Location, family: KeyFamily, settings: &JwksSettings) -> Result<Self> {
+        let source = match location {
+            Location::Configured(url) => Source::Url(address("keys", &url)?),
+            Location::Discovered(discovery) => Source::Discovery(discovery),
+        };
         let &JwksSettings { timeout, max_bytes, max_keys, .. } = settings;
-        Ok(Self { url, family, client, timeout, max_bytes, max_keys })
+        if max_keys == 0 {
+            return Err(Error::invalid("the most keys of an issuer cannot be zero"));
+        }
+        let root_certificates = settings.root_certificates.clone();
+        let remote = Remote::new(&RemoteSettings { timeout, max_bytes, root_certificates })?;
+        Ok(Self { source, family, remote, max_bytes, max_keys })
     }
 
     /// The host, for logs.
     pub(super) fn host(&self) -> &str {
-        self.url.host_str().unwrap_or_default()
+        match &self.source {
+            Source::Url(url) => url.host_str().unwrap_or_default(),
+            Source::Discovery(discovery) => discovery.host(),
+        }
     }
 
     pub(super) async fn fetch(&self) -> Result<Vec<Arc<Key>>, Failure> {
-        let body =
-            tokio::time::timeout(self.timeout, self.body()).await.map_err(|_| Failure::Timeout(self.timeout))??;
+        let keys = match &self.source {
+            Source::Url(url) => self.fetch_from(url).await,
+            Source::Discovery(discovery) => {
+                let metadata = discovery.find().await?;
+                let url = metadata.jwks_uri.as_ref().ok_or(Undiscovered::NoEndpoint("jwks_uri"))?;
+                // Keys that are not where they were may have moved.
+                self.fetch_from(url).await.inspect_err(|_| discovery.doubt())
+            }
+        }?;
+        if keys.is_empty() { Err(Failure::NoKeys(self.family)) } else { Ok(keys) }
+    }
+
+    async fn fetch_from(&self, url: &Url) -> Result<Vec<Arc<Key>>, Failure> {
+        let body = self.remote.get(url).await?;
         let mut keys: Vec<Arc<Key>> = Vec::new();
         for read in jwk::read(&body, self.max_bytes, self.max_keys)? {
             match read {
@@ -74,38 +109,6 @@ impl Fetcher {
                 Err(refused) => tracing::warn!(host = self.host(), %refused, "a token issuer's key is not used"),
             }
         }
-        if keys.is_empty() { Err(Failure::NoKeys(self.family)) } else { Ok(keys) }
+        Ok(keys)
     }
-
-    async fn body(&self) -> Result<Vec<u8>, Failure> {
-        let request = self.client.get(self.url.clone()).header(reqwest::header::ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(connection)?;
-        match response.status() {
-            StatusCode::OK => {}
-            status if status.is_redirection() => return Err(Failure::Redirect),
-            status => return Err(Failure::Status(status)),
-        }
-        let too_large = || Failure::BadSet(BadSet::TooLarge(self.max_bytes));
-        if response.content_length().is_some_and(|length| length > self.max_bytes as u64) {
-            return Err(too_large());
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(connection)? {
-            if body.len() + chunk.len() > self.max_bytes {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-}
-
-fn connection(error: reqwest::Error) -> Failure {
-    // The innermost cause says what happened; the outer ones repeat that a request failed.
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    Failure::Connection(cause.to_string())
 }

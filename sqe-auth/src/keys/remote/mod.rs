@@ -1,7 +1,6 @@
 //! Keys that are fetched from their issuer.
 
 mod cache;
-mod client;
 mod fetch;
 
 use std::{sync::Arc, time::Duration, time::Instant};
@@ -9,11 +8,12 @@ use std::{sync::Arc, time::Duration, time::Instant};
 use jsonwebtoken::Algorithm;
 use parking_lot::Mutex;
 use sqe_core::{Error, Result};
-use tokio::{runtime::Handle, sync::watch};
 
 use super::{Key, KeyFamily, MAX_BYTES, MAX_KEYS};
+use crate::remote::{Turn, Turns};
 use cache::{Answer, Cache};
 use fetch::Fetcher;
+pub(crate) use fetch::Location;
 
 /// How keys are fetched and how long they are believed.
 ///
@@ -66,9 +66,6 @@ impl JwksSettings {
         if self.refresh_after > self.stale_ceiling {
             return Err(Error::invalid("keys must be refreshed before they are too old; raise the stale ceiling"));
         }
-        if self.timeout.is_zero() || self.max_bytes == 0 || self.max_keys == 0 {
-            return Err(Error::invalid("timeout and caps of fetching keys cannot be zero"));
-        }
         Ok(())
     }
 }
@@ -78,15 +75,15 @@ impl JwksSettings {
 pub(crate) struct RemoteKeys {
     cache: Mutex<Cache>,
     fetcher: Fetcher,
-    /// Counts the fetches that ended, so that whoever needs one can wait for it.
-    ended: watch::Sender<u64>,
+    turns: Arc<Turns>,
 }
 
 impl RemoteKeys {
-    pub(crate) fn new(url: &str, family: KeyFamily, settings: JwksSettings) -> Result<Arc<Self>> {
+    pub(crate) fn new(location: Location, family: KeyFamily, settings: JwksSettings) -> Result<Arc<Self>> {
         settings.check()?;
-        let fetcher = Fetcher::new(url, family, &settings)?;
-        Ok(Arc::new(Self { cache: Mutex::new(Cache::new(settings)), fetcher, ended: watch::Sender::new(0) }))
+        let fetcher = Fetcher::new(location, family, &settings)?;
+        let turns = Turns::new(settings.min_interval);
+        Ok(Arc::new(Self { cache: Mutex::new(Cache::new(settings)), fetcher, turns }))
     }
 
     /// The key for a token that says `kid` and `algorithm`, fetching keys if the known ones do not do.
@@ -96,12 +93,12 @@ impl RemoteKeys {
             Answer::Use(key) => return Ok(key),
             Answer::UseAndRefresh(key) => {
                 // Nobody waits for it: the key is still good.
-                drop(self.start());
+                self.turns.begin(|| Fetch::new(self).run());
                 return Ok(key);
             }
             Answer::Missed(_) | Answer::TooOld => {}
         }
-        if self.refresh().await == Refreshed::ByAnother && !self.knows(kid, algorithm) {
+        if self.refresh().await == Turn::Anothers && !self.knows(kid, algorithm) {
             // That fetch may have begun before the key was published.
             self.refresh().await;
         }
@@ -124,40 +121,9 @@ impl RemoteKeys {
         matches!(self.cache.lock().find(Instant::now(), kid, algorithm), Answer::Use(_) | Answer::UseAndRefresh(_))
     }
 
-    /// Waits for a fetch, if one is under way or may begin.
-    async fn refresh(self: &Arc<Self>) -> Refreshed {
-        let Some((mut ended, by)) = self.start() else { return Refreshed::TooSoon };
-        // It ends: the fetch has a deadline, and its flight says so even when it is dropped.
-        let _ = ended.changed().await;
-        by
+    async fn refresh(self: &Arc<Self>) -> Turn {
+        self.turns.take(|| Fetch::new(self).run()).await
     }
-
-    /// Begins a fetch unless one is under way, or one began too recently (then `None`). The fetch belongs to nobody:
-    /// a client that goes away cannot end it, and so cannot use up the one attempt of an interval.
-    fn start(self: &Arc<Self>) -> Option<(watch::Receiver<u64>, Refreshed)> {
-        // Subscribed before the cache is looked at, so that no end can be missed in between.
-        let ended = self.ended.subscribe();
-        let mut cache = self.cache.lock();
-        if cache.in_flight() {
-            return Some((ended, Refreshed::ByAnother));
-        }
-        let runtime = Handle::try_current().ok()?;
-        if !cache.begin(Instant::now()) {
-            return None;
-        }
-        // A runtime that shuts down drops the flight at once, and that needs the lock.
-        drop(cache);
-        runtime.spawn(Flight(Arc::clone(self)).fly());
-        Some((ended, Refreshed::ByUs))
-    }
-}
-
-/// Whose fetch was waited for.
-#[derive(Debug, PartialEq, Eq)]
-enum Refreshed {
-    ByUs,
-    ByAnother,
-    TooSoon,
 }
 
 fn unavailable(cache: &Cache) -> Error {
@@ -166,25 +132,34 @@ fn unavailable(cache: &Cache) -> Error {
         .with_source(reason.to_owned())
 }
 
-/// The one fetch under way. However it ends, those who wait for it learn of it.
-struct Flight(Arc<RemoteKeys>);
+/// One fetch. If it is cut off, it has failed.
+struct Fetch {
+    keys: Arc<RemoteKeys>,
+    decided: bool,
+}
 
-impl Flight {
-    async fn fly(self) {
-        let fetcher = &self.0.fetcher;
+impl Fetch {
+    fn new(keys: &Arc<RemoteKeys>) -> Self {
+        Self { keys: Arc::clone(keys), decided: false }
+    }
+
+    async fn run(mut self) {
+        let fetcher = &self.keys.fetcher;
         match fetcher.fetch().await {
-            Ok(keys) => self.0.cache.lock().merge(Instant::now(), keys),
+            Ok(keys) => self.keys.cache.lock().merge(Instant::now(), keys),
             Err(error) => {
                 tracing::warn!(host = fetcher.host(), %error, "the keys of a token issuer could not be fetched");
-                self.0.cache.lock().fail(error.to_string());
+                self.keys.cache.lock().fail(error.to_string());
             }
         }
+        self.decided = true;
     }
 }
 
-impl Drop for Flight {
+impl Drop for Fetch {
     fn drop(&mut self) {
-        self.0.cache.lock().end();
-        self.0.ended.send_modify(|count| *count = count.wrapping_add(1));
+        if !self.decided {
+            self.keys.cache.lock().fail("the fetch was cut off".into());
+        }
     }
 }

@@ -4,23 +4,11 @@
 //! date that they give, because engines differ in whether they see through them when they prune; query 15's view is a
 //! common table expression (the specification's own variant); rows to return are a `LIMIT`.
 
-use sqe_core::{Error, Result};
+use crate::suite::Scale;
 
-use super::Scale;
-
-/// The numbers of the queries.
-pub const IDS: std::ops::RangeInclusive<u32> = 1..=22;
-
-/// The text of query `id` (1 to 22). The scale matters to query 11 alone, whose threshold is a share of all stock.
-///
-/// # Errors
-/// `NotFound` for another number.
-pub fn query(id: u32, scale: Scale) -> Result<String> {
-    let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
-    let text = index.and_then(|index| TEXTS.get(index)).ok_or_else(|| {
-        Error::not_found(format!("there is no TPC-H query {id}; they are numbered from 1 to {}", TEXTS.len()))
-    })?;
-    Ok(text.trim_end().replace("{fraction}", &fraction(scale)))
+/// The scale matters to query 11 alone, whose threshold is a share of all stock.
+pub(super) fn parameters(id: u32, scale: Scale) -> Vec<(&'static str, String)> {
+    if id == 11 { vec![("fraction", fraction(scale))] } else { Vec::new() }
 }
 
 /// 0.0001 / scale (clause 2.4.11.3) as a plain decimal literal.
@@ -29,7 +17,7 @@ fn fraction(scale: Scale) -> String {
     digits.trim_end_matches('0').to_owned()
 }
 
-const TEXTS: [&str; 22] = [
+pub(super) const TEXTS: [&str; 22] = [
     include_str!("q01.sql"),
     include_str!("q02.sql"),
     include_str!("q03.sql"),
@@ -59,6 +47,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::tpch::SUITE;
 
     #[rstest]
     #[case(1.0, "* 0.0001\n")]
@@ -66,23 +55,15 @@ mod tests {
     #[case(0.1, "* 0.001\n")]
     #[case(100.0, "* 0.000001\n")]
     fn the_threshold_of_query_11_follows_the_scale(#[case] scale: f64, #[case] expected: &str) {
-        let text = query(11, Scale::new(scale).unwrap()).unwrap();
+        let text = SUITE.query(11, Scale::new(scale).unwrap()).unwrap();
         assert!(text.contains(expected), "{text}");
     }
 
     #[test]
     fn no_other_query_depends_on_the_scale() {
-        for id in IDS.filter(|id| *id != 11) {
-            let small = query(id, Scale::new(0.01).unwrap()).unwrap();
-            assert_eq!(small, query(id, Scale::new(10.0).unwrap()).unwrap());
-            assert!(!small.contains(['{', ';']), "query {id} is one plain statement");
-        }
-    }
-
-    #[test]
-    fn a_number_without_a_query_is_not_found() {
-        for id in [0, 23] {
-            assert_eq!(query(id, Scale::new(1.0).unwrap()).unwrap_err().kind(), sqe_core::ErrorKind::NotFound);
+        for id in SUITE.ids().filter(|id| *id != 11) {
+            let small = SUITE.query(id, Scale::new(0.01).unwrap()).unwrap();
+            assert_eq!(small, SUITE.query(id, Scale::new(10.0).unwrap()).unwrap());
         }
     }
 }

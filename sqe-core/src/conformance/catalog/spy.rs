@@ -199,7 +199,7 @@ impl CatalogSession for SpySession {
     async fn begin(&self, request: WriteRequest<'_>) -> Result<Arc<dyn TableWrite>> {
         let wanted: Option<SchemaRef> = match &request.target {
             WriteTarget::Append(table) => Some(table.schema()),
-            WriteTarget::Create(_) => None,
+            WriteTarget::Create(_) | WriteTarget::Replace(..) => None,
         };
         let write = self.inner.begin(request).await?;
         if let Some(wanted) = wanted {

@@ -1,6 +1,12 @@
 //! What holds of every catalog that can be changed, and of every one that cannot.
 
-use futures::future::join_all;
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, Int64Array},
+    record_batch::RecordBatch,
+};
+use futures::{StreamExt, future::join_all, stream, stream::BoxStream};
 use uuid::Uuid;
 
 use super::{
@@ -8,8 +14,9 @@ use super::{
     spy::Findings,
 };
 use crate::{
-    Engine, ErrorKind, Session, TableName,
+    Engine, Error, ErrorKind, Session, TableName,
     conformance::stage::{CATALOG, NULL, Row, answers, quoted, refused, rows, session, try_rows},
+    engine::{Ingest, IngestMode, Statement},
 };
 
 /// People who insert at once.
@@ -38,6 +45,7 @@ pub(super) async fn check(engine: &Engine, people: &[Session; 2], findings: &Fin
     from_queries(people, &schema).await?;
     reads::check(people, &schema, "t", 6).await?;
     replaced(people, &schema, findings).await?;
+    place_taken(people, &schema).await?;
     concurrent(engine, people, &schema).await?;
     refused(ann, &format!("DROP SCHEMA {schema}"), &[ErrorKind::Conflict]).await?;
     for table in ["t", "made", "shared", "race"] {
@@ -95,6 +103,50 @@ async fn tables(people: &[Session; 2], schema: &str) -> Result<(), String> {
     refused(ben, &format!("CREATE TABLE {create}"), EXISTS).await?;
     run(ben, &format!("CREATE TABLE IF NOT EXISTS {create}")).await?;
     answers(ben, "SELECT * FROM t", &filled()).await
+}
+
+/// A load that takes a table's place does so as a whole or not at all. Catalogs need not offer it.
+async fn place_taken([ann, ben]: &[Session; 2], schema: &str) -> Result<(), String> {
+    run(ann, "CREATE TABLE place AS SELECT 1 AS old").await?;
+    let name = TableName::new(CATALOG, schema, "place");
+    let batch = |value: i64| {
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![value]));
+        RecordBatch::try_from_iter_with_nullable([("new", values, true)]).map_err(Error::from)
+    };
+    let columns = batch(0).map_err(|error| error.to_string())?.schema();
+    let load = async |rows: BoxStream<'static, Result<RecordBatch, Error>>| {
+        let ingest = Ingest::new(name.clone(), IngestMode::Replace);
+        ann.ingest_batches(ingest, Arc::clone(&columns), rows).await.map_err(|error| error.kind())
+    };
+    let broken = || Err(Error::invalid("no more rows"));
+    let kept = [row(&["1"])];
+    match load(stream::iter([batch(2), broken()]).boxed()).await {
+        Err(ErrorKind::Unsupported) => {
+            answers(ben, "SELECT old FROM place", &kept).await?;
+            return run(ann, "DROP TABLE place").await;
+        }
+        Err(ErrorKind::InvalidInput) => {}
+        other => return Err(format!("a load that broke off took a table's place with {other:?}")),
+    }
+    answers(ben, "SELECT old FROM place", &kept).await?;
+    // Somebody adds a row while the new table is being written.
+    let (writer, late) = (ben.clone(), batch(3));
+    let meanwhile = async move {
+        let added = writer.plan(Statement::new("INSERT INTO place VALUES (9)")).await?.run().await?.collect().await;
+        added.and(late)
+    };
+    match load(stream::once(meanwhile).boxed()).await {
+        Err(ErrorKind::Conflict) => {}
+        other => return Err(format!("a table that changed meanwhile lost its place with {other:?}")),
+    }
+    answers(ben, "SELECT old FROM place", &[row(&["1"]), row(&["9"])]).await?;
+    match load(stream::iter([batch(4), batch(5)]).boxed()).await {
+        Ok(2) => {}
+        other => return Err(format!("a load of two rows took a table's place with {other:?}")),
+    }
+    answers(ben, "SELECT new FROM place", &[row(&["4"]), row(&["5"])]).await?;
+    refused(ben, "SELECT old FROM place", &[ErrorKind::InvalidInput]).await?;
+    run(ann, "DROP TABLE place").await
 }
 
 /// Writes that fail early, late, and only for some of their rows.

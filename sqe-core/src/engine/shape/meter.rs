@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::{
     dialect::{Dialect, GenericDialect, Precedence},
     keywords::Keyword,
     parser::{Parser, ParserError},
+    tokenizer::Token,
 };
 
 use super::too_much;
@@ -118,8 +119,12 @@ impl Dialect for MeteredDialect {
         GENERIC.get_next_precedence(parser)
     }
 
+    /// Steps into documents bind tighter than comparisons and looser than sums, as in PostgreSQL.
     fn get_next_precedence_default(&self, parser: &Parser<'_>) -> Result<u8, ParserError> {
-        GENERIC.get_next_precedence_default(parser)
+        match parser.peek_token_ref().token {
+            Token::Arrow | Token::LongArrow => Ok(GENERIC.prec_value(Precedence::PlusMinus).saturating_sub(1)),
+            _ => GENERIC.get_next_precedence_default(parser),
+        }
     }
 
     fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Result<Statement, ParserError>> {
