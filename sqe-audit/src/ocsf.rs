@@ -111,6 +111,11 @@ fn event_log_activity(record: &Record) -> Map<String, Value> {
             let message = "bytes that a crash had left unfinished were moved aside".to_owned();
             (99, "Recovered", 3, message, json!({"torn": torn}))
         }
+        Record::Resumed { refused, .. } => {
+            let message =
+                format!("the audit trail takes events again; {refused} were refused, and their queries with them");
+            (99, "Resumed", 3, message, json!({"refused": refused}))
+        }
         Record::Event(_) => (99, "Other", 1, String::new(), json!({})),
     };
     let mut event = classified(1008, "Event Log Activity", activity, name);

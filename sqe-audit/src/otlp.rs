@@ -31,6 +31,10 @@ pub fn log_record(record: &Followed, observed: DateTime<Utc>) -> LogRecord {
         text("sqe.audit.kind", kind),
     ];
     let mut severity = (SeverityNumber::Info, "INFO");
+    let trace = match &record.entry.record {
+        Record::Event(event) => event.query.trace,
+        _ => None,
+    };
     let body = match &record.entry.record {
         Record::Event(event) => {
             if is_refusal(event) {
@@ -50,6 +54,11 @@ pub fn log_record(record: &Followed, observed: DateTime<Utc>) -> LogRecord {
             attributes.push(text("sqe.audit.torn.segment", torn.segment.clone()));
             "bytes that a crash had left unfinished were moved aside".to_owned()
         }
+        Record::Resumed { refused, .. } => {
+            severity = (SeverityNumber::Warn, "WARN");
+            attributes.push(number("sqe.audit.refused", *refused));
+            "the audit trail takes events again".to_owned()
+        }
         Record::Genesis { .. } => "an audit trail begins".to_owned(),
         Record::Segment(_) => "the audit trail goes on in a new file".to_owned(),
     };
@@ -61,6 +70,7 @@ pub fn log_record(record: &Followed, observed: DateTime<Utc>) -> LogRecord {
         event_name: format!("sqe.audit.{kind}"),
         body: Some(value(Value::StringValue(body))),
         attributes,
+        trace_id: trace.map(|trace| trace.to_bytes().to_vec()).unwrap_or_default(),
         ..LogRecord::default()
     }
 }

@@ -43,6 +43,13 @@ pub enum Record {
         /// What was found.
         torn: Torn,
     },
+    /// The trail takes events again. Those in between were refused, and with them their queries.
+    Resumed {
+        /// When.
+        time: DateTime<Utc>,
+        /// How many events were refused.
+        refused: u64,
+    },
     /// What happened to a query.
     Event(AuditEvent),
 }
@@ -56,6 +63,7 @@ impl Record {
             Self::Segment(_) => "segment",
             Self::Opened { .. } => "opened",
             Self::Recovered { .. } => "recovered",
+            Self::Resumed { .. } => "resumed",
             Self::Event(event) => match event.kind {
                 EventKind::Intent => "intent",
                 EventKind::Effect(_) => "effect",
@@ -71,7 +79,7 @@ impl Record {
         match self {
             Self::Genesis { created, .. } => *created,
             Self::Segment(header) => header.created,
-            Self::Opened { time, .. } | Self::Recovered { time, .. } => *time,
+            Self::Opened { time, .. } | Self::Recovered { time, .. } | Self::Resumed { time, .. } => *time,
             Self::Event(event) => event.time,
         }
     }
@@ -186,6 +194,7 @@ pub(crate) enum Outline {
     Segment(SegmentHeader),
     Opened {},
     Recovered { torn: Torn },
+    Resumed {},
     Event(EventOutline),
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, ErrorKind, FieldId, Identity, Principal, QueryId, Result, TableId};
+use crate::{Action, ErrorKind, FieldId, Identity, Principal, QueryId, Result, TableId, trace::TraceId};
 
 /// Where a query came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +187,9 @@ pub struct QueryFacts {
     pub client: ClientInfo,
     /// The statement with its literals replaced by `?`; empty if it could not be parsed.
     pub statement: String,
+    /// The trace that it is a part of: the client's, if the client named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
 }
 
 impl QueryFacts {
@@ -198,7 +201,15 @@ impl QueryFacts {
             actors: identity.actors.clone(),
             client,
             statement: statement.into(),
+            trace: None,
         }
+    }
+
+    /// Sets the trace.
+    #[must_use]
+    pub fn with_trace(mut self, trace: TraceId) -> Self {
+        self.trace = Some(trace);
+        self
     }
 }
 

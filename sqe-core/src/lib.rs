@@ -7,9 +7,11 @@ pub mod credentials;
 pub mod error;
 pub mod identity;
 pub mod names;
+pub mod observe;
 pub mod policy;
 pub mod predicate;
 pub mod secret;
+pub mod trace;
 
 #[cfg(feature = "engine")]
 pub mod catalog;

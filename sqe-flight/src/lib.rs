@@ -15,9 +15,11 @@ mod settings;
 mod status;
 pub mod tls;
 mod token;
+mod trace;
 mod whole;
 
 pub use incoming::{Connection, ConnectionLimits, Incoming, Peer, incoming};
 pub use server::{FlightSqlServer, transport};
 pub use settings::Settings;
+pub use trace::{TraceLayer, Traced};
 pub use whole::FlightSqlService;

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use arrow_flight::flight_service_server::FlightServiceServer;
 use sqe_core::{Engine, Result};
 use tonic::transport::{Server, server::Router};
+use tower::layer::util::{Identity, Stack};
 
-use crate::{metadata::Metadata, session::Sessions, settings::Settings, whole::FlightSqlService};
+use crate::{metadata::Metadata, session::Sessions, settings::Settings, trace::TraceLayer, whole::FlightSqlService};
 
 /// How often a connection that says nothing is asked by HTTP/2 whether its client is still there, and how long it may take
 /// to answer (RFC 9113, section 6.7).
@@ -56,8 +57,8 @@ impl FlightSqlServer {
     /// [`transport`] with this service alone. Whether it speaks plaintext or TLS is for the connections to say that it is
     /// given, see [`Incoming`](crate::Incoming).
     #[must_use]
-    pub fn router(self) -> Router {
-        transport().add_service(self.into_service())
+    pub fn router(self) -> Router<Stack<TraceLayer, Identity>> {
+        transport().layer(TraceLayer).add_service(self.into_service())
     }
 
     /// Ends all sessions and so all queries.

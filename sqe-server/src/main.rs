@@ -9,18 +9,25 @@ mod certificates;
 mod cli;
 mod config;
 mod config_command;
+mod connections;
 mod demo;
 mod doctor;
 mod exit;
+mod http;
+mod log;
 mod login;
 mod memory;
+mod metrics;
 mod profile;
+mod ready;
 mod reload;
 mod revoke;
 mod serve;
 mod sql;
 mod surroundings;
+mod telemetry;
 mod threads;
+mod watch;
 mod wire;
 
 use std::process::ExitCode;
@@ -36,7 +43,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // Ends with 2 on wrong usage, by itself.
     let cli = Cli::parse();
-    log();
+    // A server logs as its configuration says.
+    if !matches!(cli.command, Command::Serve(_)) {
+        log::plain();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&anyhow::Error::from(error).context("cannot start threads")),
@@ -71,11 +81,4 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
     }
-}
-
-/// Log lines go to standard error, so that standard output holds answers only. `SQE_LOG` chooses what is logged.
-fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SQE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sqe=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -74,6 +74,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Followed)> {
         ("denied", event(refused(Outcome::Denied), vec![denied])),
         ("missing", event(refused(Outcome::failed(sqe_core::ErrorKind::NotFound)), vec![missing])),
         ("unreadable_statement", nobody),
+        ("resumed", Record::Resumed { time, refused: 3 }),
     ];
     let numbered = |(index, (name, record)): (usize, (&'static str, Record))| {
         let seq = index as u64 + 1;

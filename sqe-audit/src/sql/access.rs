@@ -59,7 +59,7 @@ impl AccessRow {
 
 /// The columns. Times are UTC; `rows` and `bytes` are those of the whole query; lists are empty rather than NULL for a
 /// table of which no column fits.
-pub(crate) static COLUMNS: [Def<AccessRow>; 30] = [
+pub(crate) static COLUMNS: [Def<AccessRow>; 31] = [
     Def::new(1, "time", Kind::Time, |row| Cell::Time(row.began)),
     Def::new(2, "query_id", Kind::Text, |row| Cell::text(row.event.query.query_id.to_string())),
     Def::new(3, "issuer", Kind::Text, |row| Cell::text(&*row.event.query.principal.issuer)),
@@ -110,6 +110,9 @@ pub(crate) static COLUMNS: [Def<AccessRow>; 30] = [
         })
     }),
     Def::new(30, "chain", Kind::Text, |row| Cell::text(row.chain.to_string())),
+    Def::maybe(31, "trace_id", Kind::Text, |row| {
+        row.event.query.trace.map_or(Cell::Null, |trace| Cell::text(trace.to_string()))
+    }),
 ];
 
 /// Calls `push` with the rows of one segment until it says `false`.
@@ -131,7 +134,7 @@ pub(crate) fn read(part: &Part, range: &TimeRange, push: &mut dyn FnMut(&AccessR
                 open.extend(header.open.into_iter().map(|intent| (intent.query, intent)));
                 Mark::System
             }
-            Outline::Opened {} | Outline::Recovered { .. } => Mark::System,
+            Outline::Opened {} | Outline::Recovered { .. } | Outline::Resumed {} => Mark::System,
             Outline::Event(event) => event.mark(),
         };
         let began = match mark {

@@ -466,7 +466,7 @@ fn ids_never_change() {
         "1:time 2:query_id 3:issuer 4:subject 5:catalog 6:schema 7:table 8:columns 9:decision 10:outcome 11:rows \
          12:end_time 13:action 14:masked_columns 15:policy_columns 16:policies 17:policy_snapshot 18:decision_digest \
          19:statement 20:client_address 21:client_application 22:protocol 23:error 24:bytes 25:snapshot_id \
-         26:table_uuid 27:session_name 28:actors 29:column_ids 30:chain"
+         26:table_uuid 27:session_name 28:actors 29:column_ids 30:chain 31:trace_id"
     );
     assert_eq!(ids(View::Events), "1:time 2:chain 3:seq 4:kind 5:query_id 6:issuer 7:subject 8:prev 9:hash 10:record");
 }

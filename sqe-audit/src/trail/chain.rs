@@ -95,6 +95,8 @@ pub(crate) struct Chain {
     file: Option<Box<dyn DiskFile>>,
     /// Why nothing may be written any more. INVARIANT: once set it stays.
     poison: Option<Error>,
+    /// Events that were refused since the last one that was taken.
+    refused: u64,
     shared: Arc<Mutex<Position>>,
 }
 
@@ -115,7 +117,7 @@ impl Chain {
         file: Option<Box<dyn DiskFile>>,
     ) -> Self {
         let shared = Arc::new(Mutex::new(tip.position));
-        Self { dir, disk, segment_bytes, tip, file, poison: None, shared }
+        Self { dir, disk, segment_bytes, tip, file, poison: None, refused: 0, shared }
     }
 
     /// Where others see how far the trail is durable.
@@ -123,11 +125,20 @@ impl Chain {
         Arc::clone(&self.shared)
     }
 
-    /// Appends all drafts with one write and makes them durable, or none of them.
+    /// Appends all drafts with one write and makes them durable, or none of them. The first write that succeeds after some
+    /// that did not says so in the trail, too: that is what an append of nothing is for.
     pub(crate) fn append(&mut self, drafts: &[Draft]) -> Result<()> {
         if let Some(poison) = &self.poison {
             return Err(poison.clone());
         }
+        if drafts.is_empty() && self.refused == 0 {
+            return Ok(());
+        }
+        let now = Utc::now();
+        let resumed = match self.refused {
+            0 => None,
+            refused => Some(Record::Resumed { time: now, refused }.to_bytes()?),
+        };
         let fresh = self.file.is_none() || self.tip.position.len >= self.segment_bytes;
         let mut next = Tip { position: self.tip.position, open: HashMap::new(), bounds: None };
         let mut bytes = Vec::new();
@@ -141,7 +152,10 @@ impl Chain {
             (head.seq, offset)
         };
         if fresh {
-            write(&self.tip.header(Utc::now()).to_bytes()?);
+            write(&self.tip.header(now).to_bytes()?);
+        }
+        if let Some(resumed) = &resumed {
+            write(resumed);
         }
         for draft in drafts {
             places.push(write(&draft.body));
@@ -151,6 +165,7 @@ impl Chain {
         match outcome {
             Ok(()) => {}
             Err(Failure::Undone(error)) => {
+                self.refused += drafts.len() as u64;
                 tracing::error!(folder = %self.dir.display(), %error, "the audit trail cannot be written");
                 return Err(Error::unavailable(
                     "the audit trail cannot be written, so nothing may run; check the space on its disk",
@@ -169,6 +184,10 @@ impl Chain {
             }
         }
 
+        if self.refused > 0 {
+            tracing::info!(folder = %self.dir.display(), refused = self.refused, "the audit trail can be written again");
+            self.refused = 0;
+        }
         next.position.len = start + bytes.len() as u64;
         if fresh {
             next.position.segment = self.tip.position.head.seq + 1;

@@ -199,6 +199,21 @@ impl Trail {
         &self.dir
     }
 
+    /// How many calls wait for their events to be durable.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// Whether it takes events. After a refusal this tries: the record that says that the trail goes on is written then,
+    /// or the disk is still full. So a server that takes itself out of service finds its way back without a statement.
+    ///
+    /// # Errors
+    /// As [`AuditSink::record`].
+    pub async fn check(&self) -> Result<()> {
+        self.queue.append(Vec::new()).await
+    }
+
     /// The trail as SQL tables, up to what is durable when a query begins. It may outlive the trail.
     #[cfg(feature = "sql")]
     #[must_use]

@@ -1,6 +1,12 @@
 //! Group commit: callers queue up, one thread writes.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use parking_lot::{Condvar, Mutex};
 use sqe_core::{Error, Result};
@@ -19,6 +25,8 @@ pub(crate) struct Queue {
     /// One permit a KiB.
     room: Arc<Semaphore>,
     permits: u32,
+    /// Callers whose events are being written.
+    writing: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +54,7 @@ impl Queue {
     pub(crate) fn new(bytes: u64) -> Self {
         let permits = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
         let room = Arc::new(Semaphore::new(permits as usize));
-        Self { state: Mutex::default(), wake: Condvar::new(), room, permits }
+        Self { state: Mutex::default(), wake: Condvar::new(), room, permits, writing: AtomicUsize::new(0) }
     }
 
     /// Returns when all drafts are durable, next to each other and in this order, or none of them is.
@@ -66,6 +74,11 @@ impl Queue {
         self.wake.notify_one();
         // The thread that answers may be gone; then nothing is known to be durable.
         answer.await.map_err(|_| stopped())?
+    }
+
+    /// Callers whose events are not durable yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().waiting.len() + self.writing.load(Ordering::Relaxed)
     }
 
     /// No more events: the thread writes what waits and ends.
@@ -92,6 +105,7 @@ impl Queue {
             bytes += next.bytes();
             group.push(next);
         }
+        self.writing.store(group.len(), Ordering::Relaxed);
         Some(group)
     }
 }
@@ -117,6 +131,7 @@ pub(crate) fn write_groups(queue: &Queue, chain: &mut Chain) {
             answers.push((waiting.done, waiting._room));
         }
         let outcome = chain.append(&drafts);
+        queue.writing.store(0, Ordering::Relaxed);
         for (done, room) in answers {
             drop(room);
             // A caller that went away has its event in the trail all the same.

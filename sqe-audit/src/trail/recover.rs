@@ -84,7 +84,7 @@ fn scan(segment: &Segment, before: Option<Hash>) -> Result<(Option<Tip>, u64)> {
                 tip.note(event.mark(), line.seq, lines.offset());
                 tip
             }
-            (Some(tip), Outline::Opened {} | Outline::Recovered { .. }) => tip,
+            (Some(tip), Outline::Opened {} | Outline::Recovered { .. } | Outline::Resumed {}) => tip,
             (tip @ None, Outline::Genesis { chain }) if segment.first == 1 => tip.insert(begin(chain, segment.first)),
             (tip @ None, Outline::Segment(header)) if segment.first > 1 => {
                 let mut begun = begin(header.chain, segment.first);

@@ -18,7 +18,7 @@ use super::{
     Trail, TrailOptions,
     disk::{Disk, DiskFile, SystemDisk},
 };
-use crate::{Records, verify};
+use crate::{Record, Records, verify};
 
 /// What goes wrong, and how often anything was synced.
 #[derive(Debug, Default)]
@@ -146,6 +146,42 @@ async fn a_full_disk_refuses_events_and_goes_on_when_there_is_room_again() {
     drop(trail);
     assert_eq!(events(dir.path()), [kept, later]);
     assert!(verify(dir.path(), Some(&head)).unwrap().is_intact());
+}
+
+#[tokio::test]
+async fn a_trail_finds_out_by_itself_that_there_is_room_again_and_says_what_it_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Faults::none();
+    let trail = open(dir.path(), &faults).unwrap();
+    let head = trail.head();
+    trail.check().await.unwrap();
+    assert_eq!(trail.head(), head, "nothing is owed, so nothing is written");
+
+    faults.room.store(5, Ordering::SeqCst);
+    trail.record(intent()).await.unwrap_err();
+    trail.record_all(vec![intent(), intent()]).await.unwrap_err();
+    for _ in 0..3 {
+        assert_eq!(trail.check().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    faults.room.store(-1, Ordering::SeqCst);
+    trail.check().await.unwrap();
+    trail.check().await.unwrap();
+    let head = trail.head();
+    drop(trail);
+    let resumed = |entry: sqe_core::Result<crate::Entry>| match entry.unwrap().record {
+        Record::Resumed { refused, .. } => Some(refused),
+        _ => None,
+    };
+    assert_eq!(Records::open(dir.path()).unwrap().filter_map(resumed).collect::<Vec<_>>(), [3]);
+    assert!(verify(dir.path(), Some(&head)).unwrap().is_intact());
+
+    // The next start reads it, and a disk that is lost for good is never well again.
+    let trail = open(dir.path(), &faults).unwrap();
+    faults.sync.store(1, Ordering::SeqCst);
+    trail.record(intent()).await.unwrap_err();
+    faults.sync.store(0, Ordering::SeqCst);
+    assert!(trail.check().await.unwrap_err().message().contains("until a restart"));
+    assert_eq!(trail.waiting(), 0);
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ impl Walk<'_> {
                 Some(fault(FaultKind::Forked, "this record may only begin a file"))
             }
             Ok(_) if begins_file => Some(fault(FaultKind::Removed, "the file's first record is missing")),
-            Ok(Outline::Opened {}) => None,
+            Ok(Outline::Opened {} | Outline::Resumed {}) => None,
             Ok(Outline::Recovered { torn }) => {
                 self.report.recovered.push(torn);
                 None

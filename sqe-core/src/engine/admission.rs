@@ -1,6 +1,13 @@
 //! Whose turn it is: a cap on all statements, and one on each person's; the same for statements that are being planned.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -21,7 +28,16 @@ pub(super) struct Admission {
 struct Places {
     all: Arc<Semaphore>,
     people: Mutex<HashMap<Principal, Arc<Semaphore>>>,
+    total: usize,
     per_person: usize,
+    waiting: AtomicUsize,
+}
+
+/// How many statements have a place, and how many wait for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) taken: usize,
+    pub(super) waiting: usize,
 }
 
 /// The right to run, or to plan, one statement; given back when dropped.
@@ -70,10 +86,37 @@ impl Admission {
         self.turn(&self.listing, principal, "being listed").await
     }
 
+    /// From now on nothing is planned or listed any more, and nobody logs in. What was planned may run.
+    pub(super) fn close(&self) {
+        self.planning.all.close();
+        self.listing.all.close();
+    }
+
+    /// # Errors
+    /// `Unavailable` once it was closed.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.planning.all.is_closed() { Err(shutting_down()) } else { Ok(()) }
+    }
+
+    pub(super) fn running(&self) -> Taken {
+        self.running.taken()
+    }
+
+    pub(super) fn planning(&self) -> Taken {
+        self.planning.taken()
+    }
+
+    pub(super) fn listing(&self) -> Taken {
+        self.listing.taken()
+    }
+
     async fn turn(&self, places: &Places, principal: &Principal, doing: &str) -> Result<Slot> {
+        if places.all.is_closed() {
+            return Err(shutting_down());
+        }
         match tokio::time::timeout(self.queue, places.take(principal)).await {
             Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) => Err(Error::unavailable("the engine is shutting down")),
+            Ok(Err(_)) => Err(shutting_down()),
             Err(_) => Err(Error::exhausted(format!(
                 "too many statements or lists are {doing}; none ended within {} s; try again later",
                 self.queue.as_secs()
@@ -82,13 +125,40 @@ impl Admission {
     }
 }
 
+fn shutting_down() -> Error {
+    Error::unavailable("the engine is shutting down; try again later, or on another server")
+}
+
+/// Counts somebody who waits, for as long as they do.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Places {
     fn new(all: usize, per_person: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all)), people: Mutex::new(HashMap::new()), per_person }
+        let semaphore = Arc::new(Semaphore::new(all));
+        Self { all: semaphore, people: Mutex::default(), total: all, per_person, waiting: AtomicUsize::new(0) }
+    }
+
+    fn taken(&self) -> Taken {
+        let taken = self.total.saturating_sub(self.all.available_permits());
+        Taken { taken, waiting: self.waiting.load(Ordering::Relaxed) }
     }
 
     /// First among the person's own statements, then among all, so that one person's queue takes no place from others.
     async fn take(&self, principal: &Principal) -> std::result::Result<Slot, AcquireError> {
+        let _waiting = Waiting::among(&self.waiting);
         let person = self.person(principal).acquire_owned().await?;
         let all = Arc::clone(&self.all).acquire_owned().await?;
         Ok(Slot { _person: person, _all: all })
@@ -122,6 +192,44 @@ mod tests {
         let _bob = admission.admit(&bob).await.unwrap();
         assert!(admission.admit(&bob).await.is_err(), "the global cap holds");
         drop(first);
+        admission.admit(&alice).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_a_place_and_who_waits_is_counted_also_when_they_give_up() {
+        let admission = Arc::new(Admission::new(&Limits { queue: Duration::from_secs(60), ..limits() }));
+        let alice = Principal::new("i", "alice");
+        let _first = admission.admit(&alice).await.unwrap();
+        let _second = admission.admit(&alice).await.unwrap();
+        assert_eq!(admission.running(), Taken { taken: 2, waiting: 0 });
+        let third = tokio::spawn({
+            let (admission, alice) = (Arc::clone(&admission), alice.clone());
+            async move { admission.admit(&alice).await }
+        });
+        while admission.running().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(admission.running(), Taken { taken: 2, waiting: 1 });
+        third.abort();
+        assert!(third.await.unwrap_err().is_cancelled());
+        assert_eq!(admission.running(), Taken { taken: 2, waiting: 0 });
+    }
+
+    #[tokio::test]
+    async fn a_closed_engine_plans_nothing_more_and_still_runs_what_was_planned() {
+        let admission = Admission::new(&limits());
+        let alice = Principal::new("i", "alice");
+        admission.check_open().unwrap();
+        let planned = admission.admit_planning(&alice).await.unwrap();
+        admission.close();
+        for refused in [admission.admit_planning(&alice).await, admission.admit_listing(&alice).await] {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.kind(), crate::ErrorKind::Unavailable);
+            assert!(refused.message().contains("shutting down"), "{refused}");
+        }
+        assert!(admission.check_open().is_err());
+        assert_eq!(admission.planning().taken, 1);
+        drop(planned);
         admission.admit(&alice).await.unwrap();
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     catalog::{CatalogProvider, RefusingStores, StoreOpener},
     credentials::{CredentialVendor, RefusingVendor},
     govern::{GovernedCodec, GrantKey},
+    observe::Observer,
     scheduler::{LocalScheduler, Scheduler},
 };
 
@@ -117,6 +118,7 @@ pub struct EngineBuilder {
     grant_key: Option<GrantKey>,
     nodes: Vec<String>,
     functions: Vec<Arc<ScalarUDF>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -234,6 +236,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Who is told what the engine does, for metrics and traces. Default: nobody.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Lets the verifier accept plan nodes of this name, for embedders who bring their own operators. The node must
     /// neither read nor write anything by itself.
     #[must_use]
@@ -297,6 +306,7 @@ impl EngineBuilder {
             codec,
             nodes: self.nodes,
             sessions: OpenSessions::default(),
+            observer: self.observer.unwrap_or_else(|| Arc::new(())),
         })))
     }
 }

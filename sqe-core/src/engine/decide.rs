@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::Session;
-use crate::{Access, Decision, Error, ErrorKind, PolicyRequest, Result};
+use super::{
+    Session,
+    observed::{Begun, within},
+};
+use crate::{Access, Decision, Error, ErrorKind, PolicyRequest, Result, observe::Room};
 
 /// How long a policy engine may think about one batch.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -16,6 +19,22 @@ pub(super) async fn decide(session: &Session, accesses: &[Access]) -> Result<Vec
     if accesses.is_empty() {
         return Ok(Vec::new());
     }
+    let begun = Begun::now();
+    let decided = ask(session, accesses).await;
+    let (mut permitted, mut restricted, mut denied) = (0, 0, 0);
+    for decision in decided.as_deref().unwrap_or_default() {
+        match decision.restrictions() {
+            None => denied += 1,
+            Some(restrictions) if restrictions.is_none() => permitted += 1,
+            Some(_) => restricted += 1,
+        }
+    }
+    let failure = decided.as_ref().err().map(Error::kind);
+    session.engine().tell(Room::Decide { permitted, restricted, denied }, within(), begun, failure);
+    decided
+}
+
+async fn ask(session: &Session, accesses: &[Access]) -> Result<Vec<Decision>> {
     let request = PolicyRequest::new(session.identity(), accesses);
     let unavailable =
         |why: &str| Error::unavailable(format!("the policy engine {why}, so nothing is permitted; try again later"));

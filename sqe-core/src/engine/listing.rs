@@ -6,8 +6,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{Session, decide::decide, resolve::discovery};
 use crate::{
-    Access, Action, Decision, Error, ErrorKind, Resource, Result, TableName, catalog::CatalogTable,
+    Access, Action, Decision, Error, ErrorKind, Resource, Result, TableName,
+    catalog::CatalogTable,
     govern::visible_schema as visible_schema_of,
+    observe::{CatalogCall, Room, Turn},
 };
 
 /// The longest pattern, in bytes: each is held against every name, also against those that are not shown.
@@ -78,7 +80,8 @@ impl Session {
         self.check_alive()?;
         request.check()?;
         let engine = self.engine();
-        let _slot = engine.admission.admit_listing(&self.identity().principal).await?;
+        let turn = engine.admission.admit_listing(&self.identity().principal);
+        let _slot = engine.watch(Room::Turn(Turn::Listing), turn).await?;
         let listed = tokio::time::timeout(engine.limits.deadline, self.list(request)).await;
         listed.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::DeadlineExceeded, "listing took longer than a statement may take"))
@@ -106,11 +109,13 @@ impl Session {
             Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => return Ok(()),
             Err(error) => return Err(error),
         };
+        let room = Room::Catalog { catalog, call: CatalogCall::List };
         let wanted = |name: &String| matches(request.schema_pattern.as_deref(), name);
-        let schemas: Vec<String> = opened.schemas().await?.into_iter().filter(wanted).collect();
+        let found = self.engine().watch(room, opened.schemas()).await?;
+        let schemas: Vec<String> = found.into_iter().filter(wanted).collect();
         let mut names = Vec::new();
         for schema in &schemas {
-            match opened.tables(schema).await {
+            match self.engine().watch(room, opened.tables(schema)).await {
                 Ok(tables) => {
                     names.extend(
                         tables.into_iter().filter(|name| matches(request.table_pattern.as_deref(), &name.table)),
@@ -127,7 +132,8 @@ impl Session {
         }
         let mut tables = Vec::with_capacity(names.len());
         let mut failed = Vec::new();
-        for (name, loaded) in names.iter().zip(opened.load(&names).await) {
+        let loaded = self.engine().watch_loading(catalog, opened.load(&names)).await;
+        for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
                 Ok(table) => tables.push(table),
                 // Dropped since it was listed, or not this person's to load.

@@ -16,7 +16,8 @@
 //! larger than it looks, and `bounded` functions whose answers explode. `metered` counts what operators hold by themselves.
 //!
 //! `write`, `ingest` and `explain` are the ways of what does not simply return rows; `prepared` and `settings` are what a
-//! session keeps for its next statements; `listing` answers what a person may see at all.
+//! session keeps for its next statements; `listing` answers what a person may see at all. `observed` tells who watches, and
+//! `drain` lets the engine come to its end.
 
 mod admission;
 mod bind;
@@ -24,6 +25,7 @@ mod bounded;
 mod builder;
 mod constants;
 mod decide;
+mod drain;
 mod error;
 mod explain;
 mod held;
@@ -34,6 +36,7 @@ mod json;
 mod listing;
 mod login;
 mod metered;
+mod observed;
 mod plan;
 mod prepared;
 mod progress;
@@ -56,9 +59,11 @@ use std::{
 use datafusion::execution::SessionState;
 
 pub use builder::{EngineBuilder, Expiry, Limits};
+pub use drain::Activity;
 pub use ingest::{Ingest, IngestMode};
 pub use listing::{ListingRequest, VisibleTable};
 pub use login::{FailureRate, LoginLimits};
+pub use observed::in_trace;
 pub use plan::{Planned, Statement, StatementKind, StatementShape};
 pub use progress::Progress;
 pub use run::QueryStream;
@@ -66,7 +71,7 @@ pub use session::{Session, SessionOptions};
 
 use crate::{
     Credentials, Identity, IdentityProvider, PolicyEngine, Result, Secret, audit::AuditSink, govern::GovernedCodec,
-    scheduler::Scheduler,
+    observe::Observer, scheduler::Scheduler,
 };
 
 /// A sovereign SQL engine: every query runs as the person who asks. Cheap to clone; clones are the same engine.
@@ -90,6 +95,7 @@ struct Inner {
     codec: Option<GovernedCodec>,
     nodes: Vec<String>,
     sessions: session::OpenSessions,
+    observer: Arc<dyn Observer>,
 }
 
 impl fmt::Debug for Engine {

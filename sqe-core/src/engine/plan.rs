@@ -22,6 +22,7 @@ use super::{
     bind::{bind_query, parameters, with_parameters},
     explain::{self, Explain},
     metered::metered,
+    observed::{Place, in_trace},
     prepared,
     resolve::{load_one, name_of_parts, of_known, refusal},
     run::{self, QueryStream},
@@ -36,6 +37,7 @@ use crate::{
     Access, Action, Error, ErrorKind, QueryId, Resource, Result, TableName,
     catalog::StoreRef,
     govern::{Authorized, Decisions, GovernedTable, plain},
+    observe::{Room, Turn},
 };
 
 /// A statement and its parameters.
@@ -190,25 +192,27 @@ where
 {
     session.check_alive()?;
     let engine = Arc::clone(session.engine());
+    let place = Place::here();
     // First: such a text does not wait for its turn.
     if let Err(error) = statement::check_length(sql, engine.limits.statement_bytes) {
-        return Err(Case::new(session, sql).refuse(error).await);
+        return Err(Case::at(session, sql, place).refuse(error).await);
     }
-    let slot = match engine.admission.admit_planning(&session.identity().principal).await {
+    let turn = engine.admission.admit_planning(&session.identity().principal);
+    let slot = match in_trace(place.context, engine.watch(Room::Turn(Turn::Planning), turn)).await {
         Ok(slot) => slot,
-        Err(error) => return Err(Case::new(session, sql).refuse(error).await),
+        Err(error) => return Err(Case::at(session, sql, place).refuse(error).await),
     };
     let (asking, text) = (session.clone(), sql.to_owned());
     let runtime = tokio::runtime::Handle::current();
     let abandoned = CancellationToken::new();
     let _guard = abandoned.clone().drop_guard();
-    let span = tracing::Span::current();
+    let here = place.clone();
     let task = tokio::task::spawn_blocking(move || {
-        let _entered = span.entered();
+        let _entered = here.span.clone().entered();
         let _slot = slot;
         on_tall_stack(|| {
-            runtime.block_on(async {
-                let mut case = Case::new(&asking, &text);
+            runtime.block_on(in_trace(here.context, async {
+                let mut case = Case::at(&asking, &text, here.clone());
                 let planned = tokio::select! {
                     biased;
                     () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
@@ -221,13 +225,15 @@ where
                     Ok(planned) => Ok((planned, case)),
                     Err(error) => Err(case.refuse(error).await),
                 }
-            })
+            }))
         })
     });
     match task.await {
         Ok(planned) => planned,
         // It panicked. What was asked is on record all the same.
-        Err(_) => Err(Case::new(session, sql).refuse(Error::internal("planning failed; see the engine's log")).await),
+        Err(_) => {
+            Err(Case::at(session, sql, place).refuse(Error::internal("planning failed; see the engine's log")).await)
+        }
     }
 }
 
@@ -253,7 +259,9 @@ async fn describe(case: &mut Case, sql: &str, row: Option<&RecordBatch>) -> Resu
     let none = || Arc::new(Schema::empty());
     let of = |schema, kind| StatementShape { schema, parameters: none(), kind };
     let limit = case.session.engine().limits.statement_bytes;
-    let (plan, kind) = match statement::parse(sql, limit)? {
+    let parsed = statement::parse(sql, limit)?;
+    case.does(parsed.operation());
+    let (plan, kind) = match parsed {
         Kind::Query(parsed) => (bind_query(case, parsed).await?.plan, StatementKind::Query),
         Kind::Show(sql) => (bind_query(case, show(&sql, limit)?).await?.plan, StatementKind::Query),
         Kind::ShowSettings(_) => return Ok(of(settings::schema(), StatementKind::Query)),
@@ -295,6 +303,7 @@ async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef
     let parameters = statement.parameters.as_ref();
     let limit = case.session.engine().limits.statement_bytes;
     let kind = statement::parse(&statement.sql, limit)?;
+    case.does(kind.operation());
     let fixed = matches!(
         kind,
         Kind::Describe(_)
@@ -383,6 +392,16 @@ async fn plan_query(
 
 /// Verifies, optimises, vends, plans and verifies again.
 pub(super) async fn plan_rows(
+    case: &mut Case,
+    plan: LogicalPlan,
+    tables: Vec<Arc<GovernedTable>>,
+    state: &SessionState,
+) -> Result<Rows> {
+    let engine = Arc::clone(case.session.engine());
+    engine.watch(Room::Plan, plan_verified(case, plan, tables, state)).await
+}
+
+async fn plan_verified(
     case: &mut Case,
     plan: LogicalPlan,
     tables: Vec<Arc<GovernedTable>>,

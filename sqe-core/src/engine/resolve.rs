@@ -78,7 +78,7 @@ async fn load_from(session: &Session, catalog: &str, names: &[TableName]) -> Vec
         Ok(None) => return names.iter().map(|name| Err(not_found(name))).collect(),
         Err(error) => return names.iter().map(|_| Err(error.clone())).collect(),
     };
-    let tables = opened.load(names).await;
+    let tables = session.engine().watch_loading(catalog, opened.load(names)).await;
     let mut loaded: Vec<Result<Loaded>> = Vec::with_capacity(names.len());
     for (name, table) in names.iter().zip(tables) {
         loaded.push(match table {

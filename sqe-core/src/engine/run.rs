@@ -22,14 +22,16 @@ use super::{
     Expiry, Session,
     admission::Slot,
     explain::{self, Explain},
+    observed::{Begun, in_trace},
     plan::{Planned, Rows, Work, count_batch},
     trail::Case,
     write,
 };
 use crate::{
-    Error, ErrorKind, QueryId, Result,
+    Action, Error, ErrorKind, QueryId, Result,
     audit::Outcome,
     govern::{Authorized, compact, conform},
+    observe::{CatalogCall, Room, Turn},
     scheduler::Job,
 };
 
@@ -122,14 +124,18 @@ pub(super) struct Ledger {
     bytes: u64,
     slot: Option<Slot>,
     open: bool,
+    begun: Begun,
 }
 
 impl Ledger {
     /// Makes the intent durable. Whoever goes away meanwhile leaves an effect, too: the intent may be on its way.
     pub(super) async fn open(case: Case, slot: Slot) -> Result<Self> {
-        let mut ledger = Self { case, rows: 0, bytes: 0, slot: Some(slot), open: true };
+        let mut ledger = Self { case, rows: 0, bytes: 0, slot: Some(slot), open: true, begun: Begun::now() };
         let intended = ledger.case.intend().await;
         ledger.open = intended.is_ok();
+        if let Err(error) = &intended {
+            ledger.case.ended(&Outcome::failed(error.kind()), 0, 0, false);
+        }
         intended.map(|()| ledger)
     }
 
@@ -138,8 +144,10 @@ impl Ledger {
         self.open = false;
         let outcome = failure.as_ref().map_or(Outcome::Completed, |error| Outcome::failed(error.kind()));
         if let Some(error) = &failure {
+            let _entered = self.case.place.span.enter();
             tracing::debug!(query = %self.case.query, ?error, "a statement failed");
         }
+        self.ran(failure.as_ref().map(Error::kind));
         let recorded = self.case.conclude(outcome, self.rows, self.bytes).await;
         self.slot = None;
         failure.or(recorded.err())
@@ -147,6 +155,19 @@ impl Ledger {
 
     pub(super) fn count(&mut self, rows: u64) {
         self.rows += rows;
+    }
+
+    fn ran(&self, failure: Option<ErrorKind>) {
+        let case = &self.case;
+        case.session.engine().tell(Room::Run, Some(case.place.context), self.begun, failure);
+    }
+
+    /// Lets a catalog commit what this statement changes.
+    pub(super) async fn commit<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let changed = self.case.tables.iter().find(|access| access.action != Action::Select);
+        let catalog = changed.map_or("", |access| access.table.name.catalog.as_str());
+        let room = Room::Catalog { catalog, call: CatalogCall::Commit };
+        in_trace(self.case.place.context, self.case.session.engine().watch(room, work)).await
     }
 }
 
@@ -156,10 +177,9 @@ impl Drop for Ledger {
             return;
         }
         let (case, rows, bytes) = (self.case.clone(), self.rows, self.bytes);
-        let outcome = match std::thread::panicking() {
-            true => Outcome::failed(ErrorKind::Internal),
-            false => Outcome::Cancelled,
-        };
+        let kind = if std::thread::panicking() { ErrorKind::Internal } else { ErrorKind::Cancelled };
+        self.ran(Some(kind));
+        let outcome = Outcome::failed(kind);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move { case.conclude(outcome, rows, bytes).await });
@@ -176,7 +196,8 @@ pub(super) async fn run(planned: Planned) -> Result<QueryStream> {
     let session = case.session.clone();
     session.check_alive()?;
     let query = case.query;
-    let slot = match session.engine().admission.admit(&session.identity().principal).await {
+    let turn = session.engine().admission.admit(&session.identity().principal);
+    let slot = match in_trace(case.place.context, session.engine().watch(Room::Turn(Turn::Running), turn)).await {
         Ok(slot) => slot,
         Err(error) => return Err(case.refuse(error).await),
     };

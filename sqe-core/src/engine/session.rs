@@ -22,6 +22,7 @@ use crate::{
     Credentials, Error, Identity, Result, Verified,
     audit::ClientInfo,
     catalog::{CatalogSession, OpenRequest},
+    observe::{CatalogCall, Room},
 };
 
 /// How a session begins.
@@ -87,6 +88,12 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(super) async fn open(engine: Arc<Inner>, credentials: &Credentials, options: SessionOptions) -> Result<Self> {
+        let asked = Arc::clone(&engine);
+        asked.watch(Room::Login, Self::authenticate(engine, credentials, options)).await
+    }
+
+    async fn authenticate(engine: Arc<Inner>, credentials: &Credentials, options: SessionOptions) -> Result<Self> {
+        engine.admission.check_open()?;
         loop {
             let endings = engine.sessions.endings();
             let attempt = engine.logins.begin(credentials, &options.client)?;
@@ -232,7 +239,8 @@ impl Session {
     /// The catalog, opened once a session as its person. `None` if the engine knows no such catalog.
     pub(super) async fn catalog(&self, name: &str) -> Result<Option<Arc<dyn CatalogSession>>> {
         let (Some(binding), Some(cell)) = (self.binding(name), self.0.opened.get(name)) else { return Ok(None) };
-        let open = || binding_open(binding, name, &self.0.identity);
+        let room = Room::Catalog { catalog: name, call: CatalogCall::Open };
+        let open = || self.engine().watch(room, binding_open(binding, name, &self.0.identity));
         cell.get_or_try_init(open).await.map(|session| Some(Arc::clone(session)))
     }
 }
@@ -269,6 +277,13 @@ impl OpenSessions {
         }
         all.sessions.push(Arc::downgrade(&session.0));
         true
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        let all = self.all.lock();
+        let open = |session: &&Weak<SessionInner>| session.upgrade().is_some_and(|it| !it.closed.is_cancelled());
+        all.sessions.iter().filter(open).count()
     }
 
     /// Closes the sessions whose identity `ends`. Gives their number.

@@ -55,6 +55,28 @@ pub(super) enum Kind {
     DropSchema { names: Vec<ObjectName>, if_exists: bool },
 }
 
+impl Kind {
+    /// What it does, for those who count statements.
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::Query(_) => "SELECT",
+            Self::Show(_) => "SHOW",
+            Self::Describe(_) => "DESCRIBE",
+            Self::Explain { .. } => "EXPLAIN",
+            Self::Prepare { .. } => "PREPARE",
+            Self::Execute { .. } => "EXECUTE",
+            Self::Deallocate { .. } => "DEALLOCATE",
+            Self::Set(_) => "SET",
+            Self::ShowSettings(_) => "SHOW",
+            Self::Insert { .. } => "INSERT",
+            Self::CreateTable(_) => "CREATE TABLE",
+            Self::CreateSchema { .. } => "CREATE SCHEMA",
+            Self::DropTable { .. } => "DROP TABLE",
+            Self::DropSchema { .. } => "DROP SCHEMA",
+        }
+    }
+}
+
 /// # Errors
 /// `InvalidInput` for more than `limit` bytes.
 pub(super) fn check_length(sql: &str, limit: usize) -> Result<()> {

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use datafusion::{
     common::tree_node::TreeNodeRecursion, logical_expr::LogicalPlan, sql::sqlparser::ast::DataType as AstType,
 };
+use tracing::Instrument;
 
 use super::{
     Session,
+    observed::{Begun, Place},
     prepared::Prepared,
     statement::{shortened, without_literals},
 };
 use crate::{
-    Action, Decision, Error, FieldId, QueryId, Result, TableId, TableName,
+    Action, Decision, Error, ErrorKind, FieldId, QueryId, Result, TableId, TableName,
     audit::{AuditEvent, ColumnUse, EventKind, Outcome, QueryEffect, QueryFacts, TableAccess, Verdict},
     govern::{GovernedTable, governed},
+    observe::{Event, Room, StatementEnd},
 };
 
 /// One statement on its way through the rooms, as the trail will know it.
@@ -26,14 +29,30 @@ pub(super) struct Case {
     pub(super) tables: Vec<TableAccess>,
     /// The types of the statement's parameters, if they were declared.
     pub(super) types: Vec<AstType>,
+    pub(super) place: Place,
+    /// What it does, as soon as it is known.
+    pub(super) operation: &'static str,
 }
 
 impl Case {
     pub(super) fn new(session: &Session, sql: &str) -> Self {
+        Self::at(session, sql, Place::here())
+    }
+
+    pub(super) fn at(session: &Session, sql: &str, place: Place) -> Self {
         let query = QueryId::random();
+        place.span.record("query", tracing::field::display(query));
         let statement = without_literals(sql, session.engine().limits.statement_bytes);
         let facts = QueryFacts::new(query, session.identity(), session.client().clone(), statement);
-        Self { session: session.clone(), query, facts, tables: Vec::new(), types: Vec::new() }
+        let facts = facts.with_trace(place.context.trace);
+        Self { session: session.clone(), query, facts, tables: Vec::new(), types: Vec::new(), place, operation: "" }
+    }
+
+    /// What it does, of which only the first counts: a prepared statement is told as what the client sent.
+    pub(super) fn does(&mut self, operation: &'static str) {
+        if self.operation.is_empty() {
+            self.operation = operation;
+        }
     }
 
     /// Notes the prepared statement that this one runs.
@@ -44,11 +63,36 @@ impl Case {
 
     async fn record(&self, kind: EventKind) -> Result<()> {
         let event = AuditEvent::now(self.facts.clone(), kind, self.tables.clone());
-        self.session.engine().audit.record(event).await.map_err(|error| {
+        let engine = self.session.engine();
+        let begun = Begun::now();
+        let recorded = engine.audit.record(event).instrument(self.place.span.clone()).await;
+        let failure = recorded.as_ref().err().map(Error::kind);
+        engine.tell(Room::Record, Some(self.place.context), begun, failure);
+        recorded.map_err(|error| {
+            let _entered = self.place.span.enter();
             tracing::error!(query = %self.query, %error, "the audit trail refused an event");
             Error::unavailable("the audit trail cannot be written, so no statement may run; try again later")
                 .with_source(error)
         })
+    }
+
+    /// Tells who watches how it ended. `recorded`: whether the trail holds that end.
+    pub(super) fn ended(&self, outcome: &Outcome, rows: u64, bytes: u64, recorded: bool) {
+        let unrecorded = Outcome::failed(ErrorKind::Unavailable);
+        let Place { context, parent, begun, .. } = &self.place;
+        let end = StatementEnd {
+            query: self.query,
+            context: *context,
+            parent: *parent,
+            operation: self.operation,
+            outcome: if recorded { outcome } else { &unrecorded },
+            rows,
+            bytes,
+            started: begun.at,
+            took: begun.took(),
+            recorded,
+        };
+        self.session.engine().observer.observe(&Event::Statement(end));
     }
 
     /// Before the first byte.
@@ -58,13 +102,17 @@ impl Case {
 
     /// Before the end.
     pub(super) async fn conclude(&self, outcome: Outcome, rows: u64, bytes: u64) -> Result<()> {
-        self.record(EventKind::Effect(QueryEffect::new(outcome, rows, bytes))).await
+        let recorded = self.record(EventKind::Effect(QueryEffect::new(outcome.clone(), rows, bytes))).await;
+        self.ended(&outcome, rows, bytes, recorded.is_ok());
+        recorded
     }
 
     /// A statement that never ran. Gives back the error that the person is told: its own, or the trail's.
     pub(super) async fn refuse(&self, error: Error) -> Error {
-        let effect = QueryEffect::new(self.refusal(&error), 0, 0);
-        match self.record(EventKind::Refused(effect)).await {
+        let outcome = self.refusal(&error);
+        let recorded = self.record(EventKind::Refused(QueryEffect::new(outcome.clone(), 0, 0))).await;
+        self.ended(&outcome, 0, 0, recorded.is_ok());
+        match recorded {
             Ok(()) => error,
             Err(trail) => trail,
         }

@@ -21,6 +21,7 @@ use crate::{
     catalog::StoreRef,
     credentials::{Operation, VendRequest},
     govern::{GovernedTable, governed},
+    observe::Room,
 };
 
 /// A lease on `prefixes` and its store. `None` if there are no prefixes.
@@ -39,7 +40,8 @@ pub(super) async fn vend(
         .binding(&table.catalog)
         .ok_or_else(|| Error::internal("a table of an unknown catalog asked for a lease"))?;
     let request = VendRequest::new(identity, table, prefixes, operation).for_query(case.query);
-    let lease = binding.vendor.vend(&request).await?;
+    let room = Room::Vend { catalog: &table.catalog };
+    let lease = case.session.engine().watch(room, binding.vendor.vend(&request)).await?;
     let narrow = lease.prefixes.iter().all(|held| prefixes.iter().any(|asked| held.starts_with(asked.as_str())));
     if lease.principal != identity.principal || !narrow || (lease.writable && operation != Operation::Write) {
         return Err(Error::internal("a credential vendor handed out a lease that is wider than the wish"));

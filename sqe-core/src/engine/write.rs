@@ -356,7 +356,7 @@ pub(super) async fn run_write(
             staged = stop.guard(stage(&session, query, write)) => staged,
         };
         let rows = match staged {
-            Ok((sink, staged)) => sink.commit(staged).await,
+            Ok((sink, staged)) => ledger.commit(sink.commit(staged)).await,
             Err(error) => Err(error),
         };
         match rows {
@@ -411,7 +411,7 @@ pub(super) async fn run_change(change: Change, mut stop: Stop, ledger: Ledger) -
         let made = async {
             for (catalog, step) in steps {
                 stop.guard(async { Ok(()) }).await?;
-                match catalog.change(step, &grant).await {
+                match ledger.commit(catalog.change(step, &grant)).await {
                     Err(error) if Some(error.kind()) == ignore => {}
                     other => other?,
                 }

@@ -17,6 +17,7 @@ mod lake;
 mod layers;
 mod lifecycle;
 mod memory;
+mod observer;
 mod paths;
 mod people;
 mod planners;

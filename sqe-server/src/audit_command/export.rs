@@ -13,7 +13,7 @@ use sqe_core::Error;
 use super::{is_trail, otlp::Otlp, told};
 use crate::{
     cli::{ExportArguments, ExportFormat},
-    config::{AuditOtlpConfig, ConfigError},
+    config::{self, AuditOtlpConfig, ConfigError},
     exit::UsageError,
     wire,
 };
@@ -84,7 +84,7 @@ fn destination(arguments: &ExportArguments) -> Result<To> {
             let Some(endpoint) = arguments.endpoint.clone() else {
                 return Err(UsageError("--format otlp needs --endpoint http://HOST:PORT".to_owned()).into());
             };
-            super::check_endpoint("--endpoint", &endpoint, true).map_err(UsageError)?;
+            config::check_endpoint("--endpoint", &endpoint, true).map_err(UsageError)?;
             wire::cryptography()?;
             let (headers_file, ca_file) = (arguments.headers_file.clone(), arguments.ca_file.clone());
             let config = AuditOtlpConfig { endpoint, headers_file, ca_file };

@@ -3,7 +3,6 @@
 
 mod export;
 mod otlp;
-mod receiver;
 mod search;
 
 use std::path::Path;
@@ -12,7 +11,7 @@ use anyhow::Result;
 use sqe_core::{Error, ErrorKind};
 
 pub(crate) use export::export;
-pub(crate) use otlp::{check_endpoint, push};
+pub(crate) use otlp::push;
 pub(crate) use search::search;
 
 use crate::exit::UsageError;

@@ -13,10 +13,8 @@ use opentelemetry_proto::tonic::{
 use sqe_audit::{Bookmark, Destination, Exporter, Followed, Trail, otlp};
 use sqe_core::Error;
 use tokio::{task::JoinSet, time::timeout};
-use url::Url;
 
-use super::receiver::Receiver;
-use crate::config::AuditOtlpConfig;
+use crate::{config::AuditOtlpConfig, telemetry::Receiver};
 
 /// How long a receiver may take to say that it has some records.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,49 +105,4 @@ pub(crate) fn push(config: &AuditOtlpConfig, trail: &Trail, tasks: &mut JoinSet<
         }
     });
     Ok(())
-}
-
-/// What of an OTLP address cannot work, or, with `strict`, gives away what is sent.
-pub(crate) fn check_endpoint(key: &str, endpoint: &Url, strict: bool) -> Result<(), String> {
-    let loopback = match endpoint.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err(format!("{key} names no machine; write http://HOST:PORT or https://HOST:PORT")),
-    };
-    if !endpoint.username().is_empty() || endpoint.password().is_some() || endpoint.query().is_some() {
-        return Err(format!("{key} holds more than an address; put credentials as a header into the headers file"));
-    }
-    match endpoint.scheme() {
-        "https" => Ok(()),
-        "http" if loopback || !strict => Ok(()),
-        "http" => Err(format!("{key} is plaintext beyond loopback: who read what would travel readable; use https")),
-        other => Err(format!("{key} begins with {other}; write http://HOST:PORT or https://HOST:PORT")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case("http://127.0.0.1:4317", true, None)]
-    #[case("http://[::1]:4317", true, None)]
-    #[case("https://collector.example:4317", true, None)]
-    #[case("http://collector.example:4317", false, None)]
-    #[case("http://collector.example:4317", true, Some("plaintext"))]
-    #[case("http://127.0.0.1.example:4317", true, Some("plaintext"))]
-    #[case("https://me:canary@collector.example", false, Some("headers file"))]
-    #[case("https://collector.example?key=canary", false, Some("headers file"))]
-    #[case("grpc://127.0.0.1:4317", false, Some("begins with grpc"))]
-    #[case("mailto:me", false, Some("names no machine"))]
-    fn records_do_not_travel_readable(#[case] endpoint: &str, #[case] strict: bool, #[case] problem: Option<&str>) {
-        match (check_endpoint("audit.otlp.endpoint", &endpoint.parse().unwrap(), strict), problem) {
-            (Ok(()), None) => {}
-            (Err(said), Some(problem)) => assert!(said.contains(problem) && !said.contains("canary"), "{said}"),
-            (other, _) => panic!("{endpoint}: {other:?}"),
-        }
-    }
 }

@@ -26,7 +26,7 @@ use sqe_core::Secret;
 use crate::{
     cli::{BenchArguments, Other},
     config, demo,
-    serve::Serving,
+    serve::{Serving, Signals},
     wire,
 };
 
@@ -100,7 +100,7 @@ pub(crate) async fn run(Bench { suite, governed }: &Bench, arguments: BenchArgum
         println!("\nwith {}\n{report}", governed.what);
     }
     let mut point = point::measure(&serving.uri, &bob, &folder).await?;
-    serving.stop(Duration::from_secs(10)).await?;
+    serving.stop(Duration::from_secs(10), &mut Signals::new()?).await?;
     // The next server needs the trail for itself.
     drop(wired);
     point.ready_seconds = Some(ready::measure(&folder, &bob).await?);

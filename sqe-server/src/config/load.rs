@@ -119,6 +119,9 @@ fn paths(config: &mut Config) -> Vec<&mut PathBuf> {
     if let Some(otlp) = &mut config.audit.otlp {
         paths.extend(otlp.headers_file.iter_mut().chain(&mut otlp.ca_file));
     }
+    if let Some(telemetry) = &mut config.telemetry {
+        paths.extend(telemetry.otlp_headers_file.iter_mut().chain(&mut telemetry.otlp_ca_file));
+    }
     if let Some(tls) = &mut config.tls {
         paths.extend([&mut tls.cert_file, &mut tls.key_file]);
         paths.extend(&mut tls.client_ca_file);

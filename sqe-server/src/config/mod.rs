@@ -2,8 +2,10 @@
 
 mod identity;
 mod load;
+mod log;
 mod nearest;
 mod profile;
+mod telemetry;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -15,7 +17,9 @@ pub(crate) use identity::{
     ImpersonationConfig, IntrospectionConfig, Keys, LoginConfig, OidcConfig, RevocationConfig, WellKnown,
 };
 pub(crate) use load::{Layers, PREFIX, explain, layers, load};
+pub(crate) use log::{FILTER, LogConfig, LogFormat};
 pub(crate) use nearest::nearest;
+pub(crate) use telemetry::{TelemetryConfig, check_endpoint};
 
 /// A configuration that cannot be used, and what to change.
 #[derive(Debug)]
@@ -58,6 +62,11 @@ pub(crate) struct Config {
     /// What bounds statements. What is unset has the engine's default, save the memory.
     #[serde(default)]
     pub(crate) limits: LimitsConfig,
+    /// The server's own log, on standard error.
+    #[serde(default)]
+    pub(crate) log: LogConfig,
+    /// Spans and log lines for an OpenTelemetry collector.
+    pub(crate) telemetry: Option<TelemetryConfig>,
 }
 
 /// `[server]`
@@ -67,6 +76,9 @@ pub(crate) struct ServerConfig {
     /// Where Flight SQL listens.
     #[serde(default = "loopback")]
     pub(crate) listen: SocketAddr,
+    /// Where probes and metrics are served over HTTP: `/healthz`, `/readyz` and `/metrics`. With TLS beyond loopback. Unset:
+    /// nowhere.
+    pub(crate) http: Option<SocketAddr>,
     /// How much is refused that protects nobody.
     #[serde(default)]
     pub(crate) profile: Profile,

@@ -2,9 +2,8 @@
 
 use super::{
     CatalogConfig, Config, ConfigError, CredentialsConfig, Demand, IdentityConfig, IntrospectionConfig, OidcConfig,
-    PolicyConfig, Profile, TlsConfig,
+    PolicyConfig, Profile, TlsConfig, telemetry::check_endpoint,
 };
-use crate::audit_command;
 
 /// # Errors
 /// The first thing that cannot work, or that the profile does not accept.
@@ -61,9 +60,15 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "catalog {name} keeps files and nobody may reach them; set [credentials] kind = \"local\""
         ));
     }
+    let strict = config.server.profile == Profile::Production;
     if let Some(otlp) = &config.audit.otlp {
-        let strict = config.server.profile == Profile::Production;
-        audit_command::check_endpoint("audit.otlp.endpoint", &otlp.endpoint, strict).map_err(ConfigError)?;
+        check_endpoint("audit.otlp.endpoint", &otlp.endpoint, strict).map_err(ConfigError)?;
+    }
+    if let Some(telemetry) = &config.telemetry {
+        check_endpoint("telemetry.otlp_endpoint", &telemetry.otlp_endpoint, strict).map_err(ConfigError)?;
+    }
+    if let Some(ratio) = config.telemetry.as_ref().map(|it| it.sample_ratio).filter(|it| !(0.0..=1.0).contains(it)) {
+        return refuse(format!("telemetry.sample_ratio is {ratio}; it goes from 0 to 1"));
     }
     match config.server.profile {
         Profile::Dev => Ok(()),
@@ -81,6 +86,9 @@ fn production(config: &Config) -> Result<(), ConfigError> {
     }
     if config.tls.is_none() && !config.server.listen.ip().is_loopback() {
         return refuse("plaintext beyond loopback: tokens would travel readable; configure [tls]");
+    }
+    if config.tls.is_none() && config.server.http.is_some_and(|http| !http.ip().is_loopback()) {
+        return refuse("server.http beyond loopback without TLS: anybody between could answer probes; configure [tls]");
     }
     Ok(())
 }
@@ -197,6 +205,63 @@ mod tests {
     fn production_accepts_plaintext_on_loopback() {
         let text = STRICT.replace("[tls]\n        cert_file = \"c\"\n        key_file = \"k\"", "");
         verdict(&text.replace("0.0.0.0", "127.0.0.1")).unwrap();
+    }
+
+    #[test]
+    fn production_serves_probes_in_plaintext_on_loopback_and_with_tls_beyond() {
+        let with = |http: &str| STRICT.replace("[server]", &format!("[server]\nhttp = \"{http}\""));
+        verdict(&with("0.0.0.0:8080")).unwrap();
+        let plain = |http: &str| {
+            let text = with(http).replace("[tls]\n        cert_file = \"c\"\n        key_file = \"k\"", "");
+            text.replace("0.0.0.0:50051", "127.0.0.1:50051")
+        };
+        verdict(&plain("127.0.0.1:8080")).unwrap();
+        let ConfigError(said) = verdict(&plain("0.0.0.0:8080")).unwrap_err();
+        assert!(said.contains("server.http"), "{said}");
+        verdict(&plain("0.0.0.0:8080").replace("\"production\"", "\"dev\"")).unwrap();
+    }
+
+    #[rstest]
+    #[case("http://127.0.0.1:4317", true, None)]
+    #[case("http://[::1]:4317", true, None)]
+    #[case("http://localhost:4317", true, None)]
+    #[case("https://collector.example:4317", true, None)]
+    #[case("http://collector.example:4317", false, None)]
+    #[case("http://collector.example:4317", true, Some("plaintext"))]
+    #[case("http://127.0.0.1.example:4317", true, Some("plaintext"))]
+    #[case("https://me:secret@collector.example", false, Some("headers file"))]
+    #[case("https://collector.example?key=secret", false, Some("headers file"))]
+    #[case("grpc://127.0.0.1:4317", false, Some("begins with grpc"))]
+    #[case("mailto:me", false, Some("names no machine"))]
+    fn what_is_watched_does_not_travel_readable(
+        #[case] endpoint: &str,
+        #[case] strict: bool,
+        #[case] problem: Option<&str>,
+    ) {
+        let profile = if strict { "production" } else { "dev" };
+        let section = format!("[telemetry]\notlp_endpoint = \"{endpoint}\"");
+        let text = format!("{}\n{section}", STRICT.replace("\"production\"", &format!("\"{profile}\"")));
+        match (verdict(&text), problem) {
+            (Ok(()), None) => {}
+            (Err(ConfigError(said)), Some(problem)) => {
+                assert!(said.contains(problem) && !said.contains("secret"), "{said}");
+            }
+            (other, _) => panic!("{endpoint}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_traces_is_from_0_to_1() {
+        let with = |ratio: &str| {
+            let section = format!("[telemetry]\notlp_endpoint = \"http://127.0.0.1:1\"\nsample_ratio = {ratio}");
+            verdict(&format!("{STRICT}\n{section}"))
+        };
+        for good in ["0.0", "1.0", "0.25", "1"] {
+            with(good).unwrap();
+        }
+        for wrong in ["-0.1", "1.5", "nan", "inf"] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[rstest]

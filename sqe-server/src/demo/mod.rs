@@ -18,7 +18,7 @@ use sqe_bench::tpch;
 use crate::{
     cli::DemoArguments,
     config, reload,
-    serve::{Serving, told_to_stop},
+    serve::{Serving, Signals},
     wire,
 };
 
@@ -50,6 +50,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
         Serving::start(wired.engine.clone(), arguments.listen, None, &config::LimitsConfig::default()).await?;
     let tokens = people::tokens(&issuer)?;
     connection::write(&folder, &serving.uri, &tokens)?;
+    let mut signals = Signals::new()?;
     let tour = tour::Tour::new(&serving.uri, &tokens, &folder, Arc::clone(&wired.trail));
     let mut shown = tour.run().await;
     if !arguments.once {
@@ -57,9 +58,9 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
             eprintln!("error: {error:#}");
         }
         invite(&serving.uri, &folder);
-        told_to_stop().await?;
+        signals.told().await;
     }
-    let stopped = serving.stop(Duration::from_secs(10)).await;
+    let stopped = serving.stop(Duration::from_secs(10), &mut signals).await;
     // They hold the engine, and so the trail.
     wired.watches.shutdown().await;
     stopped.and(shown)

@@ -80,6 +80,12 @@ fn calls(config: &Config) -> Vec<Finding> {
     if let Some(otlp) = &config.audit.otlp {
         called(otlp.endpoint.as_str(), "records of the audit trail go there: who read what, without the data");
     }
+    if let Some(telemetry) = &config.telemetry {
+        called(
+            telemetry.otlp_endpoint.as_str(),
+            "spans and log lines go there: what the server does, without the data",
+        );
+    }
     if findings.is_empty() {
         findings.push(Finding::ok(7, "the server calls", "nobody"));
     }

@@ -42,6 +42,10 @@ fn secrets(config: &Config) -> Vec<(&'static str, PathBuf)> {
         add("policy.mask_key_file", mask_key_file.as_ref());
     }
     add("audit.otlp.headers_file", config.audit.otlp.as_ref().and_then(|otlp| otlp.headers_file.as_ref()));
+    add(
+        "telemetry.otlp_headers_file",
+        config.telemetry.as_ref().and_then(|telemetry| telemetry.otlp_headers_file.as_ref()),
+    );
     secrets
 }
 

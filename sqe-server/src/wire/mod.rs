@@ -11,6 +11,7 @@ use sqe_catalog::{LocalVendor, SqlCatalog, SqlOptions, Stores, memory::MemoryCat
 use sqe_core::{
     Engine, IdentityProvider, Secret,
     engine::{EngineBuilder, Expiry, Limits},
+    observe::Observer,
     policy::danger::PermitAll,
 };
 use sqe_policy::CedarPolicy;
@@ -39,6 +40,8 @@ pub(crate) struct Wired {
     pub(crate) policy: Option<Arc<CedarPolicy>>,
     /// Files about identities that can be read again while the engine runs.
     pub(crate) changing: Vec<Changing>,
+    /// What statements may hold in memory together, in bytes, if that is bounded.
+    pub(crate) memory: Option<usize>,
     /// What goes on beside the engine and holds it; shut it down before the trail is dropped.
     pub(crate) watches: JoinSet<()>,
 }
@@ -48,10 +51,19 @@ pub(crate) struct Wired {
 /// # Errors
 /// Something cannot be opened, is not accepted, or does not fit together.
 pub(crate) async fn wire(config: &Config) -> Result<Wired> {
+    watched(config, ()).await
+}
+
+/// The same, with somebody who is told what the engine does.
+///
+/// # Errors
+/// Those of [`wire`].
+pub(crate) async fn watched(config: &Config, observer: impl Observer) -> Result<Wired> {
     cryptography()?;
     let limits = limits(&config.limits);
+    let memory = limits.memory;
     let mut identity = Identity::wire(&config.identity, config.server.profile)?;
-    let mut builder = Engine::builder().identity(identity.provider(config)?).limits(limits.clone());
+    let mut builder = Engine::builder().identity(identity.provider(config)?).limits(limits.clone()).observer(observer);
     let (builder_with_policy, policy) = policy(builder, &config.policy)?;
     builder = builder_with_policy;
     for (name, catalog) in &config.catalogs {
@@ -75,7 +87,7 @@ pub(crate) async fn wire(config: &Config) -> Result<Wired> {
     if let Some(otlp) = &config.audit.otlp {
         audit_command::push(otlp, &trail, &mut watches)?;
     }
-    Ok(Wired { engine, trail, policy, changing, watches })
+    Ok(Wired { engine, trail, policy, changing, memory, watches })
 }
 
 /// An engine over one of the configured catalogs and the configured policies, for whomever `identity` vouches for. It

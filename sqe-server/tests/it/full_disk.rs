@@ -8,7 +8,10 @@ use sqe_core::{ErrorKind, Secret};
 use sqe_flight::client::{Client, ConnectOptions};
 use sqe_testkit::process::Sqe;
 
-use crate::site::{Site, binary, rows, sql_as, stderr, stdout};
+use crate::{
+    probe,
+    site::{Site, binary, eventually, rows, sql_as, stderr, stdout},
+};
 
 /// Sets the size, in bytes, up to which the server's files may grow.
 fn limit_files(server: &Sqe, bytes: &str) {
@@ -28,12 +31,16 @@ async fn a_full_audit_disk_refuses_every_statement_until_there_is_room_again() {
     let site = Site::new();
     // Without this the limit's signal would end the process instead of failing its write.
     let words = ["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", binary().to_str().unwrap()];
-    let (mut server, uri) = site.serve_by(Path::new("sh"), &words, &[]);
+    let (mut server, uri) = site.serve_by(Path::new("sh"), &words, &[("SQE__SERVER__HTTP", "127.0.0.1:0")]);
+    let http = probe::address(&server);
     site.run(&uri, "CREATE SCHEMA lake.s; CREATE TABLE lake.s.t AS SELECT 7 AS a");
     let (token, read) = (site.token("ann"), "SELECT a FROM lake.s.t");
     assert_eq!(site.run(&uri, read), "a\n7\n");
     let client = Client::connect(&ConnectOptions::new(&uri).with_token(Secret::new(&*token))).await.unwrap();
     assert_eq!(client.execute(read).await.unwrap().collect().await.unwrap()[0].num_rows(), 1);
+
+    assert_eq!(probe::get(&http, "/readyz").status, 200);
+    assert_eq!(probe::metric(&http, "sqe_audit_failures_total"), 0.0);
 
     limit_files(&server, &(trail_bytes(&site) + 10).to_string());
     for sql in [read, "INSERT INTO lake.s.t VALUES (8)", "SELECT nothing FROM lake.s.t"] {
@@ -48,10 +55,24 @@ async fn a_full_audit_disk_refuses_every_statement_until_there_is_room_again() {
         Err(error) => error,
     };
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    // Nobody is sent here any more, and whoever watches can see why.
+    let answer = probe::get(&http, "/readyz");
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(said["missing"], serde_json::json!(["the audit trail cannot be written"]));
+    assert!(!answer.body.contains(site.path().to_str().unwrap()), "{}", answer.body);
+    assert_eq!(probe::get(&http, "/healthz").status, 200, "a restart would not help");
+    assert!(probe::metric(&http, "sqe_audit_failures_total") >= 4.0);
+    assert_eq!(probe::metric(&http, "sqe_ready"), 0.0);
+    assert!(probe::metric(&http, "sqe_statements_total{operation=\"SELECT\",outcome=\"unavailable\"}") >= 2.0);
 
-    // The refused INSERT left nothing, and the server goes on by itself.
+    // It finds its way back without a statement, which nobody would send it.
     limit_files(&server, "unlimited");
+    eventually("the server is ready again", || probe::get(&http, "/readyz").status == 200);
+    // The refused INSERT left nothing.
     assert_eq!(site.run(&uri, read), "a\n7\n");
+    let resumed = site.run(&uri, "SELECT record FROM system.audit.events WHERE kind = 'resumed'");
+    assert_eq!(resumed.lines().count(), 2, "the trail says once that it refused: {resumed}");
     site.run(&uri, "INSERT INTO lake.s.t VALUES (9)");
     server.signal("TERM").unwrap();
     drop(client);

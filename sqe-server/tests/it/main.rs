@@ -15,6 +15,8 @@ mod full_disk;
 mod issuers;
 mod limits;
 mod login;
+mod operations;
+mod probe;
 mod prompt;
 mod reload;
 mod site;

@@ -177,6 +177,15 @@ impl Site {
         (server, uri)
     }
 
+    /// Like [`serve`](Self::serve), with probes and metrics; the last is where they are, as `host:port`.
+    pub(crate) fn serve_watched(&self, variables: &[(&str, &str)]) -> (Sqe, String, String) {
+        let variables = [&[("SQE__SERVER__HTTP", "127.0.0.1:0")], variables].concat();
+        let (server, uri) = self.serve(&variables);
+        let log = server.log();
+        let line = log.lines().find_map(|line| line.strip_prefix("probes and metrics http://")).unwrap();
+        (server, uri, line.to_owned())
+    }
+
     /// Runs SQL that has to succeed, and gives its answer as CSV.
     pub(crate) fn run(&self, uri: &str, sql: &str) -> String {
         self.run_as(uri, &self.token("admin"), sql)

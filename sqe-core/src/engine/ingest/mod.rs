@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 
 use super::{
     Session,
+    observed::in_trace,
     plan::Rows,
     run::{Ledger, Stop},
     trail::Case,
@@ -29,6 +30,7 @@ use crate::{
     ErrorKind, Result, TableName,
     catalog::{CatalogSession, NewTable, WriteTarget},
     govern::{Authorized, plain},
+    observe::{Room, Turn},
 };
 
 /// What becomes of the table that is loaded into.
@@ -45,6 +47,16 @@ pub enum IngestMode {
     Replace,
     /// A new table of the same name takes its place, or is created if there is none.
     CreateOrReplace,
+}
+
+impl IngestMode {
+    /// What it does, for those who count statements.
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Append | Self::CreateOrAppend => "INSERT",
+            Self::Create | Self::Replace | Self::CreateOrReplace => "CREATE TABLE",
+        }
+    }
 }
 
 /// What to load into a table, through the same rooms as a statement.
@@ -108,13 +120,20 @@ impl Session {
         self.check_alive()?;
         let started = Instant::now();
         let mut case = Case::new(self, &ingest.statement());
-        let planned = Box::pin(plan(&mut case, ingest, rows)).await;
+        case.does(ingest.mode.operation());
+        let context = case.place.context;
+        // Loads take no turn for planning, at which others learn it.
+        if let Err(error) = self.engine().admission.check_open() {
+            return Err(case.refuse(error).await);
+        }
+        let planned = Box::pin(in_trace(context, plan(&mut case, ingest, rows))).await;
         let write = match planned {
             Ok(write) => write,
             Err(error) => return Err(case.refuse(error).await),
         };
         let query = case.query;
-        let slot = match self.engine().admission.admit(&self.identity().principal).await {
+        let turn = self.engine().admission.admit(&self.identity().principal);
+        let slot = match in_trace(context, self.engine().watch(Room::Turn(Turn::Running), turn)).await {
             Ok(slot) => slot,
             Err(error) => return Err(case.refuse(error).await),
         };

@@ -13,11 +13,11 @@ use crate::config::ConfigError;
 
 /// A receiver that speaks OTLP over gRPC.
 #[derive(Clone)]
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     /// Connects when something is sent, and again when it was cut.
-    pub(super) channel: Channel,
+    pub(crate) channel: Channel,
     /// What each call carries. It may hold secrets.
-    pub(super) headers: MetadataMap,
+    pub(crate) headers: MetadataMap,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -31,7 +31,7 @@ impl Receiver {
     ///
     /// # Errors
     /// A file cannot be read or used.
-    pub(super) fn new(endpoint: &Url, headers_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(endpoint: &Url, headers_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Self> {
         let mut to = Endpoint::from_shared(endpoint.to_string())
             .context("the OTLP endpoint cannot be used")?
             .connect_timeout(Duration::from_secs(5))
@@ -57,7 +57,7 @@ impl Receiver {
     }
 
     /// A call of the receiver.
-    pub(super) fn request<T>(&self, message: T) -> tonic::Request<T> {
+    pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = self.headers.clone();
         request
