@@ -209,8 +209,11 @@ impl Client {
             .max_encoding_message_size(usize::MAX);
         let mut client = Self { inner, authorization: None, acting_as: None };
         if let Some(subject) = &options.acting_as {
-            let unspeakable = |_| Error::invalid("the name of whom to act as has characters that no header can carry");
-            client.acting_as = Some(subject.parse().map_err(unspeakable)?);
+            let unspeakable = || Error::invalid("the name of whom to act as has characters that no header can carry");
+            // The header's own parser lets some of them pass.
+            let name =
+                subject.bytes().all(|byte| (b' '..=b'~').contains(&byte)).then(|| subject.parse().ok()).flatten();
+            client.acting_as = Some(name.ok_or_else(unspeakable)?);
         }
         match &options.credentials {
             None => {}

@@ -1,8 +1,12 @@
 //! The server's own log: on standard error, so that standard output holds answers only.
 
-use std::io::IsTerminal;
-
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, FilterFn},
+    layer::{Filter, SubscriberExt},
+    util::SubscriberInitExt,
+};
 
 use crate::{
     config::{ConfigError, FILTER, LogConfig, LogFormat},
@@ -12,12 +16,25 @@ use crate::{
 /// The variable that chooses what is logged, whatever the configuration says.
 const VARIABLE: &str = "SQE_LOG";
 
+/// Whatever is asked for, libraries say nothing finer than this: below it they write statements, with their literals, and
+/// headers, with their tokens.
+const LIBRARIES: Level = Level::INFO;
+
+/// What the variable says, else what was `chosen`.
+fn filter<S: 'static>(chosen: &EnvFilter) -> impl Filter<S> + Send + Sync + 'static {
+    let asked = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| chosen.clone());
+    FilterExt::<S>::and(asked, FilterFn::new(is_harmless as fn(&Metadata<'_>) -> bool))
+}
+
+fn is_harmless(line: &Metadata<'_>) -> bool {
+    let ours = |name: &str| name == "sqe" || name.starts_with("sqe_");
+    *line.level() <= LIBRARIES || line.target().split("::").next().is_some_and(ours)
+}
+
 /// Logs as a command does that has no configuration.
 pub(crate) fn plain() {
-    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(FILTER));
-    let lines =
-        tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(filter(&EnvFilter::new(FILTER)))).init();
 }
 
 /// Logs as the configuration says, and hands lines to a receiver if there is one.
@@ -27,13 +44,12 @@ pub(crate) fn plain() {
 pub(crate) fn configured(config: &LogConfig, receiver: Option<LogLines>) -> Result<(), ConfigError> {
     let chosen = EnvFilter::try_new(&config.filter);
     let chosen = chosen.map_err(|error| ConfigError(format!("log.filter `{}`: {error}", config.filter)))?;
-    let filter = || EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| chosen.clone());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
-    let sent = receiver.map(|receiver| receiver.with_filter(filter()));
-    tracing_subscriber::registry().with(lines.with_filter(filter())).with(sent).init();
+    let sent = receiver.map(|receiver| receiver.with_filter(filter(&chosen)));
+    tracing_subscriber::registry().with(lines.with_filter(filter(&chosen))).with(sent).init();
     Ok(())
 }

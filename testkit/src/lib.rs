@@ -8,6 +8,7 @@
 pub mod idp;
 pub mod node;
 pub mod process;
+pub mod promtool;
 pub mod python;
 pub mod reference;
 pub mod rotel;

@@ -23,12 +23,12 @@ pub struct Rotel {
 }
 
 impl Rotel {
-    /// Starts one that keeps nothing but its log in `folder`, where every log record stands that it gets. `None`: it is not
-    /// there, and this is not CI.
+    /// Starts one that keeps nothing but its log in `folder`, where everything of one `signal` stands that it gets: `logs` or
+    /// `traces`. `None`: it is not there, and this is not CI.
     ///
     /// # Errors
     /// It is missing and this is CI, or it does not start.
-    pub fn start(folder: &Path) -> Result<Option<Self>> {
+    pub fn start(folder: &Path, signal: &str) -> Result<Option<Self>> {
         let Some(python) = Python::find()? else { return Ok(None) };
         let Some(agent) = crate::required("the Python package rotel", agent(&python))? else { return Ok(None) };
         let (port, other) = (crate::free_port()?, crate::free_port()?);
@@ -36,7 +36,7 @@ impl Rotel {
         let to = std::fs::File::create(&log).context("cannot write the log of the collector")?;
         let mut command = Command::new(agent);
         command
-            .args(["start", "--exporter", "blackhole", "--debug-log", "logs", "--debug-log-verbosity", "detailed"])
+            .args(["start", "--exporter", "blackhole", "--debug-log", signal, "--debug-log-verbosity", "detailed"])
             .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{port}")])
             .args(["--otlp-http-endpoint", &format!("127.0.0.1:{other}")])
             .arg("--pid-file")

@@ -137,5 +137,5 @@ async fn a_token_whose_session_was_ended_opens_a_new_one_if_it_still_may() {
     query(&mut alice, "SELECT id FROM words").await.unwrap();
     assert_eq!(code(query(&mut own, "SELECT 1").await), Code::Unauthenticated, "its token was that session's");
     query(&mut bob, "SELECT id FROM words").await.unwrap();
-    assert_eq!(*server.people.asked.lock(), ["alice", "bob", "alice", "alice"], "bob's session went on");
+    assert_eq!(*server.people.asked.lock(), ["alice", "alice", "bob", "alice"], "bob's session went on");
 }

@@ -184,7 +184,7 @@ fn an_export_that_cannot_be_meant_is_wrong_usage(#[case] arguments: &[&str], #[c
 #[test]
 fn a_real_collector_understands_every_record_of_a_servers_statements() {
     let site = Site::new();
-    let Some(collector) = Rotel::start(site.path()).unwrap() else { return };
+    let Some(collector) = Rotel::start(site.path(), "logs").unwrap() else { return };
     exported_to(&site, &collector.endpoint());
     let (server, uri) = site.serve(&[]);
     busy(&site, &uri);

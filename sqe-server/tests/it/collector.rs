@@ -1,4 +1,4 @@
-//! A receiver of OTLP logs in this process, which remembers what it got.
+//! A receiver of OTLP logs and spans in this process, which remembers what it got.
 
 use std::{
     collections::BTreeMap,
@@ -7,19 +7,38 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::{
-    collector::logs::v1::{
-        ExportLogsServiceRequest, ExportLogsServiceResponse,
-        logs_service_server::{LogsService, LogsServiceServer},
+    collector::{
+        logs::v1::{
+            ExportLogsServiceRequest, ExportLogsServiceResponse,
+            logs_service_server::{LogsService, LogsServiceServer},
+        },
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
     common::v1::any_value::Value,
     logs::v1::LogRecord,
+    trace::v1::Span,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, transport::Server};
 
 #[derive(Debug, Clone, Default)]
-struct Received(Arc<Mutex<Vec<LogRecord>>>);
+struct Received(Arc<Mutex<Vec<LogRecord>>>, Arc<Mutex<Vec<Span>>>);
+
+#[tonic::async_trait]
+impl TraceService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let scopes = request.into_inner().resource_spans.into_iter().flat_map(|spans| spans.scope_spans);
+        self.1.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
 
 #[tonic::async_trait]
 impl LogsService for Received {
@@ -50,14 +69,16 @@ impl Collector {
         let received = Received::default();
         let stop = CancellationToken::new();
         let (tell, told) = std::sync::mpsc::channel();
-        let (service, stopped) = (LogsServiceServer::new(received.clone()), stop.clone());
+        let (logs, spans) = (LogsServiceServer::new(received.clone()), TraceServiceServer::new(received.clone()));
+        let stopped = stop.clone();
         std::thread::spawn(move || {
             tokio::runtime::Runtime::new().unwrap().block_on(async {
                 let listener = TcpListener::bind(address).await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
                 let incoming = tonic::transport::server::TcpIncoming::from(listener);
+                let server = Server::builder().add_service(logs).add_service(spans);
                 tokio::select! {
-                    served = Server::builder().add_service(service).serve_with_incoming(incoming) => served.unwrap(),
+                    served = server.serve_with_incoming(incoming) => served.unwrap(),
                     () = stopped.cancelled() => {}
                 }
             });
@@ -68,6 +89,10 @@ impl Collector {
 
     pub(crate) fn records(&self) -> Vec<LogRecord> {
         self.received.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        self.received.1.lock().unwrap().clone()
     }
 
     /// Sequence numbers that came, and how often.

@@ -56,8 +56,8 @@ async fn a_full_audit_disk_refuses_every_statement_until_there_is_room_again() {
     };
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
     // Nobody is sent here any more, and whoever watches can see why.
+    eventually("it is not ready", || probe::get(&http, "/readyz").status == 503);
     let answer = probe::get(&http, "/readyz");
-    assert_eq!(answer.status, 503, "{}", answer.body);
     let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(said["missing"], serde_json::json!(["the audit trail cannot be written"]));
     assert!(!answer.body.contains(site.path().to_str().unwrap()), "{}", answer.body);

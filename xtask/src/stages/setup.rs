@@ -26,6 +26,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Counts> {
         }
     }
     node(workspace)?;
+    debian("promtool", "prometheus")?;
     Ok(Counts::default())
 }
 
@@ -77,6 +78,17 @@ fn node(workspace: &Workspace) -> Result<()> {
 
 fn subcommand(component: &str) -> &str {
     if component == "rustfmt" { "fmt" } else { component }
+}
+
+/// A tool that only Debian packages. Elsewhere its tests are skipped, or fail under `CI=true`.
+fn debian(program: &str, package: &str) -> Result<()> {
+    if succeeds(Command::new(program).arg("--version")) || !succeeds(Command::new("apt-get").arg("--version")) {
+        return Ok(());
+    }
+    check(Command::new("apt-get").arg("update").stdout(Stdio::null()))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "--yes", "--no-install-recommends", package]).env("DEBIAN_FRONTEND", "noninteractive");
+    check(install.stdout(Stdio::null()))
 }
 
 /// Debian ships `venv` apart from Python; there it is installed when it is missing.

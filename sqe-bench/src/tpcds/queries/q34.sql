@@ -42,5 +42,5 @@ order by
     c_last_name nulls first,
     c_first_name nulls first,
     c_salutation nulls first,
-    c_preferred_cust_flag desc,
+    c_preferred_cust_flag desc nulls first,
     ss_ticket_number nulls first

@@ -58,7 +58,7 @@ group by
     w_warehouse_name,
     d1.d_week_seq
 order by
-    total_cnt desc,
+    total_cnt desc nulls first,
     i_item_desc nulls first,
     w_warehouse_name nulls first,
     d1.d_week_seq nulls first

@@ -18,7 +18,7 @@ group by
         i_class
     )
 order by
-    lochierarchy desc,
+    lochierarchy desc nulls first,
     case when grouping(i_category) + grouping(i_class) = 0 then i_category end nulls first,
     rank_within_parent nulls first
 limit 100

@@ -1,0 +1,206 @@
+//! People whom the operator's own files vouch for, who may act as whom, and rights that end before their time.
+
+use std::{fs, process::Command};
+
+use rcgen::ExtendedKeyUsagePurpose;
+use sqe_auth::DevIssuer;
+use sqe_core::{ErrorKind, Secret};
+use sqe_flight::client::{Client, ConnectOptions};
+use sqe_testkit::process::Sqe;
+
+use crate::{
+    site::{Site, binary, eventually, sql_as, stderr, stdout},
+    tls::{Authority, Secure},
+};
+
+const ISSUER: &str = "urn:example:tokens";
+const ENDLESS: &str = "SELECT count(*) AS n FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) \
+                       WHERE x + y = 7";
+
+/// A site with API tokens, rules about acting, and a file of withdrawn rights.
+fn site() -> Site {
+    let site = Site::new();
+    let people = format!(
+        "people = [{{ issuer = \"{0}\", subject = \"alice\", groups = [\"analysts\"] }}, \
+         {{ issuer = \"{0}\", subject = \"carol\" }}]",
+        DevIssuer::ISSUER
+    );
+    let rules = format!(
+        "administrators = []\n[[rules]]\nactor = {{ issuer = \"{ISSUER}\", subject = \"dashboard\" }}\n\
+         groups = [\"analysts\"]\n"
+    );
+    fs::write(site.path().join("people.toml"), people).unwrap();
+    fs::write(site.path().join("may-act.toml"), rules).unwrap();
+    operator(&site, &["revoke", "init", "--file", "revoked"]);
+    add(
+        &site,
+        "[[identity]]\nkind = \"api-tokens\"\npath = \"tokens\"\n\
+         [impersonation]\npeople_file = \"people.toml\"\nrules_file = \"may-act.toml\"\n\
+         [revocation]\nfile = \"revoked\"\npoll_seconds = 1\n",
+    );
+    site
+}
+
+fn add(site: &Site, text: &str) {
+    let config = site.path().join("sqe.toml");
+    let with = format!("{}{text}", fs::read_to_string(&config).unwrap());
+    fs::write(config, with).unwrap();
+}
+
+/// What the operator of the machine runs, which has to succeed.
+fn operator(site: &Site, words: &[&str]) -> String {
+    let output = Command::new(binary()).args(words).current_dir(site.path()).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+fn api_token(site: &Site, subject: &str) -> String {
+    let words = ["api-token", "create", "--file", "tokens", "--issuer", ISSUER, "--subject", subject, "--days", "1"];
+    operator(site, &words).trim().to_owned()
+}
+
+/// The middle of `sqe_pat_ID_SECRET`.
+fn id(token: &str) -> &str {
+    token.strip_prefix("sqe_pat_").unwrap().split('_').next().unwrap()
+}
+
+fn hangup(server: &Sqe, words: &str) {
+    let before = server.log().matches(words).count();
+    server.signal("HUP").unwrap();
+    eventually("the files were read again", || server.log().matches(words).count() > before);
+}
+
+async fn ask(options: ConnectOptions, sql: &str) -> sqe_core::Result<usize> {
+    let rows = Client::connect(&options).await?.execute(sql).await?.collect().await?;
+    Ok(rows.iter().map(|batch| batch.num_rows()).sum())
+}
+
+/// Who asked, and who acted for them, in the latest statement of `SELECT 1 AS <mark>`.
+fn on_record(site: &Site, uri: &str, mark: &str) -> String {
+    let sql = format!(
+        "SELECT DISTINCT issuer, subject, array_to_string(actors, ' ') AS actors FROM system.audit.access WHERE statement LIKE '%{mark}%'"
+    );
+    site.run_as(uri, &site.token("auditor"), &sql)
+}
+
+#[test]
+fn an_api_token_is_its_holder_until_it_is_revoked() {
+    let site = site();
+    let (dashboard, other) = (api_token(&site, "dashboard"), api_token(&site, "other"));
+    let (server, uri) = site.serve(&[]);
+    assert_eq!(site.run_as(&uri, &dashboard, "SELECT 1 AS held"), "held\n1\n");
+    assert_eq!(site.run_as(&uri, &other, "SELECT 1 AS a"), "a\n1\n");
+    let seen = on_record(&site, &uri, "held");
+    assert!(seen.contains(&format!("{ISSUER},dashboard,")), "{seen}");
+
+    let refused = |token: &str| {
+        let output = sql_as(&uri, token, &["-c", "SELECT 1 AS a"]);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let (body, last) = dashboard.split_at(dashboard.len() - 1);
+    let wrong = refused(&format!("{body}{}", if last == "a" { "b" } else { "a" }));
+    operator(&site, &["api-token", "revoke", "--file", "tokens", id(&dashboard)]);
+    hangup(&server, "SIGHUP: read again and in force");
+    eventually("the token is refused", || !sql_as(&uri, &dashboard, &["-c", "SELECT 1"]).status.success());
+    assert_eq!(refused(&dashboard), wrong, "a revoked token is told like a wrong one");
+    site.run_as(&uri, &other, "SELECT 1 AS a");
+
+    // A file that cannot be used changes nothing, and the log says so.
+    let tokens = site.path().join("tokens");
+    let good = fs::read_to_string(&tokens).unwrap();
+    fs::write(&tokens, "nonsense").unwrap();
+    hangup(&server, "SIGHUP: what was read before stays in force");
+    site.run_as(&uri, &other, "SELECT 1 AS a");
+    fs::write(&tokens, &good).unwrap();
+
+    for token in [&dashboard, &other] {
+        let secret = token.rsplit('_').next().unwrap();
+        assert!(!server.log().contains(secret) && !good.contains(secret), "a token's secret is kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_acts_as_another_and_both_are_on_record() {
+    let site = site();
+    let (dashboard, other) = (api_token(&site, "dashboard"), api_token(&site, "other"));
+    let (_server, uri) = site.serve(&[]);
+    let acting = |token: &str, person: &str| ConnectOptions::new(&uri).with_token(Secret::new(token)).acting_as(person);
+    assert_eq!(ask(acting(&dashboard, "alice"), "SELECT 1 AS acted").await.unwrap(), 1);
+    let seen = on_record(&site, &uri, "acted");
+    assert!(seen.contains(&format!("{},alice,", DevIssuer::ISSUER)) && seen.contains("dashboard"), "{seen}");
+
+    let mut words = std::collections::BTreeSet::new();
+    // Somebody whom no rule names, nobody, and somebody whom only others may act as.
+    for options in [acting(&dashboard, "carol"), acting(&dashboard, "nobody"), acting(&other, "alice")] {
+        let error = ask(options, "SELECT 1").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        words.insert(error.message().to_owned());
+    }
+    assert_eq!(words.len(), 1, "the answer tells who there is: {words:?}");
+    assert_eq!(ask(acting("no token", "alice"), "SELECT 1").await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+}
+
+#[test]
+fn a_withdrawn_right_stops_what_runs_and_keeps_out_whoever_had_it() {
+    let site = site();
+    let (server, uri) = site.serve(&[]);
+    let (ann, bob) = (site.token("ann"), site.token("bob"));
+    site.run_as(&uri, &ann, "SELECT 1 AS a");
+    let mut running = site.start(&uri, "ann", ENDLESS);
+    site.wait_until_running(&uri, "ann");
+    operator(&site, &["revoke", "principal", "--file", "revoked", "--issuer", DevIssuer::ISSUER, "--subject", "ann"]);
+    eventually("the statement was stopped", || server.log().contains("the revocation file was read again"));
+    assert!(!running.wait().unwrap().success());
+    let output = sql_as(&uri, &ann, &["-c", "SELECT 1 AS a"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    site.run_as(&uri, &bob, "SELECT 1 AS a");
+    let stopped = "SELECT count(*) AS n FROM system.audit.access WHERE subject = 'ann' AND outcome = 'running'";
+    assert_eq!(site.run_as(&uri, &bob, stopped), "n\n0\n");
+    // Only what was issued up to then is withdrawn.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    site.run_as(&uri, &site.token("ann"), "SELECT 1 AS a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_is_its_holder_where_its_authority_is_believed() {
+    let (own, clients) = (Authority::new(), Authority::new());
+    let secure = Secure::new(&own);
+    fs::write(secure.site.path().join("clients.pem"), clients.pem()).unwrap();
+    add(
+        &secure.site,
+        "[[identity]]\nkind = \"client-certificates\"\nissuer = \"urn:example:machines\"\nca_file = \"clients.pem\"\n\
+         subject = \"common-name\"\n",
+    );
+    let settings = [("SQE__TLS__CLIENT_CA_FILE", "clients.pem"), ("SQE__TLS__CLIENT_CERTIFICATES", "optional")];
+    let (_server, uri) = secure.serve(&settings);
+    let options = || ConnectOptions::new(&uri).with_ca_certificate(own.pem());
+    let showing = |authority: &Authority| {
+        let (certificate, key) = authority.sign(ExtendedKeyUsagePurpose::ClientAuth);
+        options().with_client_certificate(certificate, Secret::new(key))
+    };
+    assert_eq!(ask(showing(&clients), "SELECT 1 AS shown").await.unwrap(), 1);
+    assert!(ask(showing(&Authority::new()), "SELECT 1").await.is_err());
+    assert_eq!(ask(options(), "SELECT 1").await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    let auditor = options().with_token(Secret::new(secure.site.token("auditor")));
+    let sql = "SELECT DISTINCT subject FROM system.audit.access WHERE statement LIKE '%shown%' \
+               AND issuer = 'urn:example:machines' AND subject = 'somebody'";
+    assert_eq!(ask(auditor, sql).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_fails_to_log_in_too_often_has_to_wait() {
+    let site = site();
+    let (_server, uri) = site.serve(&[("SQE__LIMITS__LOGIN__PER_ADDRESS", "3")]);
+    let ann = site.token("ann");
+    let with = |token: &str| ConnectOptions::new(&uri).with_token(Secret::new(token));
+    ask(with(&ann), "SELECT 1").await.unwrap();
+    let mut kinds = Vec::new();
+    for number in 0..6 {
+        kinds.push(ask(with(&format!("guess {number}")), "SELECT 1").await.unwrap_err().kind());
+    }
+    assert_eq!(kinds[..3], [ErrorKind::Unauthenticated; 3]);
+    assert_eq!(kinds[5], ErrorKind::ResourceExhausted, "{kinds:?}");
+    // What was good a moment ago still is.
+    ask(with(&ann), "SELECT 1").await.unwrap();
+}
