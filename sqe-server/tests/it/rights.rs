@@ -14,6 +14,7 @@ use crate::{
 };
 
 const ISSUER: &str = "urn:example:tokens";
+const PEOPLE: &str = "https://idp.example";
 const ENDLESS: &str = "SELECT count(*) AS n FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) \
                        WHERE x + y = 7";
 
@@ -21,9 +22,8 @@ const ENDLESS: &str = "SELECT count(*) AS n FROM generate_series(1, 1000000) AS 
 fn site() -> Site {
     let site = Site::new();
     let people = format!(
-        "people = [{{ issuer = \"{0}\", subject = \"alice\", groups = [\"analysts\"] }}, \
-         {{ issuer = \"{0}\", subject = \"carol\" }}]",
-        DevIssuer::ISSUER
+        "people = [{{ issuer = \"{PEOPLE}\", subject = \"alice\", groups = [\"analysts\"] }}, \
+         {{ issuer = \"{PEOPLE}\", subject = \"carol\" }}]"
     );
     let rules = format!(
         "administrators = []\n[[rules]]\nactor = {{ issuer = \"{ISSUER}\", subject = \"dashboard\" }}\n\
@@ -32,6 +32,8 @@ fn site() -> Site {
     fs::write(site.path().join("people.toml"), people).unwrap();
     fs::write(site.path().join("may-act.toml"), rules).unwrap();
     operator(&site, &["revoke", "init", "--file", "revoked"]);
+    // A server does not start without the file.
+    api_token(&site, "somebody");
     add(
         &site,
         "[[identity]]\nkind = \"api-tokens\"\npath = \"tokens\"\n\
@@ -128,7 +130,7 @@ async fn who_may_acts_as_another_and_both_are_on_record() {
     let acting = |token: &str, person: &str| ConnectOptions::new(&uri).with_token(Secret::new(token)).acting_as(person);
     assert_eq!(ask(acting(&dashboard, "alice"), "SELECT 1 AS acted").await.unwrap(), 1);
     let seen = on_record(&site, &uri, "acted");
-    assert!(seen.contains(&format!("{},alice,", DevIssuer::ISSUER)) && seen.contains("dashboard"), "{seen}");
+    assert!(seen.contains(&format!("{PEOPLE},alice,")) && seen.contains("dashboard"), "{seen}");
 
     let mut words = std::collections::BTreeSet::new();
     // Somebody whom no rule names, nobody, and somebody whom only others may act as.
