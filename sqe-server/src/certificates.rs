@@ -66,7 +66,7 @@ pub(crate) fn check(config: &TlsConfig) -> Result<Vec<x509_cert::Certificate>> {
     ServerTls::new(&read.material).context("the certificate and its key cannot be used")?;
     let pem = std::fs::read(&config.cert_file)?;
     CertificateDer::pem_slice_iter(&pem)
-        .map(|der| Ok(x509_cert::Certificate::from_der(&der.map_err(|_| unreadable())?).map_err(|_| unreadable())?))
+        .map(|der| x509_cert::Certificate::from_der(&der.map_err(|_| unreadable())?).map_err(|_| unreadable()))
         .collect()
 }
 

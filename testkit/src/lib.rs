@@ -50,7 +50,7 @@ pub fn free_port() -> std::io::Result<u16> {
 }
 
 /// Takes the credentials of cloud providers away from a child, so that a test means the same on every machine.
-pub(crate) fn without_cloud(command: &mut std::process::Command) -> &mut std::process::Command {
+pub fn without_cloud(command: &mut std::process::Command) -> &mut std::process::Command {
     for (name, _) in std::env::vars_os() {
         if ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);

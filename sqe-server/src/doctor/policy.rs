@@ -96,12 +96,12 @@ async fn refused(policy: &CedarPolicy, catalog: &str) -> Finding {
 async fn look_at(config: &Config, name: &str, catalog: &CatalogConfig) -> Vec<Finding> {
     let what = format!("catalog {name}");
     // Opening makes what is not there, and this only looks.
-    if let CatalogConfig::Sql { path, warehouse, .. } = catalog {
-        for missing in [path, warehouse].into_iter().filter(|path| !path.exists()) {
-            let (evidence, advice) =
-                (format!("{} is not there", missing.display()), "the first start of the server makes it");
-            return vec![Finding::warn(2, what, evidence, advice)];
-        }
+    if let CatalogConfig::Sql { path, warehouse, .. } = catalog
+        && let Some(missing) = [path, warehouse].into_iter().find(|path| !path.exists())
+    {
+        let (evidence, advice) =
+            (format!("{} is not there", missing.display()), "the first start of the server makes it");
+        return vec![Finding::warn(2, what, evidence, advice)];
     }
     let opened = async {
         let engine = wire::probe(config, name, Nobody).await?;

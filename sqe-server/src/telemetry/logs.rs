@@ -1,7 +1,8 @@
 //! Log lines as OpenTelemetry log records, with the trace of the statement that they are about.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc, time::SystemTime};
 
+use futures::future::BoxFuture;
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{ExportLogsServiceRequest, logs_service_client::LogsServiceClient},
     common::v1::{AnyValue, KeyValue, any_value::Value},
@@ -169,7 +170,7 @@ fn severity(level: Level) -> (SeverityNumber, &'static str) {
 pub(super) fn send(
     receiver: Receiver,
     resource: Resource,
-) -> impl Fn(Arc<Vec<LogRecord>>) -> Pin<Box<dyn Future<Output = Result<(), tonic::Status>> + Send>> {
+) -> impl Fn(Arc<Vec<LogRecord>>) -> BoxFuture<'static, Result<(), tonic::Status>> {
     move |records| {
         let (receiver, resource) = (receiver.clone(), resource.clone());
         Box::pin(async move {

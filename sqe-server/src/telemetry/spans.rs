@@ -2,12 +2,11 @@
 //! or a table is in them: the query's id leads to the audit trail, which has them.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures::future::BoxFuture;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
     common::v1::KeyValue,
@@ -149,7 +148,7 @@ pub(super) fn nanoseconds(time: SystemTime) -> u64 {
 pub(super) fn send(
     receiver: Receiver,
     resource: Resource,
-) -> impl Fn(Arc<Vec<Span>>) -> Pin<Box<dyn Future<Output = Result<(), tonic::Status>> + Send>> {
+) -> impl Fn(Arc<Vec<Span>>) -> BoxFuture<'static, Result<(), tonic::Status>> {
     move |spans| {
         let (receiver, resource) = (receiver.clone(), resource.clone());
         Box::pin(async move {

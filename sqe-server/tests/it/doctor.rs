@@ -15,13 +15,12 @@ use crate::site::{Site, binary, stderr, stdout};
 fn doctor(site: &Site, variables: &[(&str, &str)]) -> (Output, Vec<Value>) {
     let mut command = Command::new(binary());
     command.args(["doctor", "-o", "json", "--config"]).arg(site.path().join("sqe.toml"));
-    for (name, _) in std::env::vars_os() {
-        if ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-            command.env_remove(name);
-        }
-    }
     // Of a person without any files.
-    let output = command.env("HOME", site.path()).envs(variables.iter().copied()).output().unwrap();
+    let output = sqe_testkit::without_cloud(&mut command)
+        .env("HOME", site.path())
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
     let findings = serde_json::from_slice(&output.stdout).unwrap_or_default();
     (output, findings)
 }

@@ -138,11 +138,9 @@ async fn under_load_a_stop_cuts_nobody_loses_no_record_and_ends_with_0() {
     let (_server, uri) = site.serve(&[]);
     let ends = site.run(&uri, "SELECT outcome, count(*) AS n FROM system.audit.access GROUP BY 1 ORDER BY 1");
     assert!(!ends.contains("interrupted") && !ends.contains("cancelled"), "{ends}");
-    let completed = format!(
-        "SELECT count(*) AS n FROM system.audit.access WHERE outcome = 'completed' AND statement LIKE '%generate_series%' \
-         AND subject LIKE 'person-%'"
-    );
-    assert_eq!(site.run(&uri, &completed), format!("n\n{}\n", total.completed));
+    let completed = "SELECT count(*) AS n FROM system.audit.access WHERE outcome = 'completed' \
+                     AND statement LIKE '%generate_series%' AND subject LIKE 'person-%'";
+    assert_eq!(site.run(&uri, completed), format!("n\n{}\n", total.completed));
     assert_eq!(site.run(&uri, "SELECT count(*) AS n FROM lake.s.t"), format!("n\n{written}\n"));
 }
 
