@@ -23,6 +23,7 @@ mod rights;
 mod site;
 mod stopping;
 mod storm;
+mod surface;
 mod telemetry;
 mod tls;
 mod tokens;
