@@ -22,7 +22,7 @@ pub(crate) enum ApiTokenCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct FileArguments {
-    /// The file of tokens: `path` of the [[identity]] of kind api-tokens
+    /// The file of tokens: `path` of the `[[identity]]` of kind api-tokens
     #[arg(long)]
     file: PathBuf,
 }

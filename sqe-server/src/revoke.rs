@@ -23,7 +23,7 @@ pub(crate) enum RevokeCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct FileArguments {
-    /// The file: `file` of [revocation]
+    /// The file: `file` of `[revocation]`
     #[arg(long)]
     file: PathBuf,
 }
