@@ -65,12 +65,18 @@ fn unpack(folder: &Path, name: &str, version: &str) -> Result<PathBuf> {
     Ok(unpacked)
 }
 
-/// The package holds every file of its folder that is under version control, so what was tested is what is published.
+/// The package holds every file of its folder that is under version control, so what was tested is what is published. A
+/// folder with a package of its own in it, such as the fuzz targets, is not a part of this one.
 fn complete(workspace: &Workspace, name: &str, unpacked: &Path) -> Result<()> {
     let prefix = format!("{name}/");
     let mut missing = BTreeSet::new();
-    for file in workspace.files()? {
-        let Some(inner) = file.strip_prefix(&prefix) else { continue };
+    let files = workspace.files()?;
+    let inside = || files.iter().filter_map(|file| file.strip_prefix(&prefix));
+    let others: Vec<&str> = inside().filter_map(|file| file.strip_suffix("/Cargo.toml")).collect();
+    for inner in inside() {
+        if others.iter().any(|other| Path::new(inner).starts_with(other)) {
+            continue;
+        }
         if !unpacked.join(inner).is_file() && !LEFT_OUT.iter().any(|name| inner.ends_with(name)) {
             missing.insert(inner.to_owned());
         }
