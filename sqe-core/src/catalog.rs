@@ -8,6 +8,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use datafusion::{
     catalog::Session as DataFusionSession, common::Statistics, execution::object_store::ObjectStoreUrl,
     logical_expr::Expr, physical_plan::ExecutionPlan,
@@ -99,7 +100,39 @@ pub trait CatalogProvider: fmt::Debug + Send + Sync + 'static {
     fn codec(&self) -> Option<Arc<dyn PhysicalExtensionCodec>>;
 }
 
-/// A table as a catalog session resolved it: one snapshot of it, fixed for the query.
+/// Which state of a table to read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TableVersion {
+    /// The snapshot with this id.
+    Snapshot(i64),
+    /// What a branch or a tag names.
+    Named(String),
+    /// What was current at this time.
+    At(DateTime<Utc>),
+}
+
+/// What a view stands for: one query, read again in each statement, as the person who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ViewDefinition {
+    /// The query, in the SQL of this engine.
+    pub sql: String,
+    /// The catalog of names in it that say none.
+    pub catalog: String,
+    /// The schema of names in it that say none.
+    pub schema: String,
+}
+
+impl ViewDefinition {
+    /// A definition.
+    pub fn new(sql: impl Into<String>, catalog: impl Into<String>, schema: impl Into<String>) -> Self {
+        Self { sql: sql.into(), catalog: catalog.into(), schema: schema.into() }
+    }
+}
+
+/// A table as a catalog session resolved it: one snapshot of it, fixed for the query; or a view, which is named, owned and
+/// governed like a table.
 pub trait CatalogTable: fmt::Debug + Send + Sync + 'static {
     /// What policies may know.
     fn facts(&self) -> &TableFacts;
@@ -119,6 +152,26 @@ pub trait CatalogTable: fmt::Debug + Send + Sync + 'static {
 
     /// For a catalog's own `scan` to find its type again.
     fn as_any(&self) -> &dyn Any;
+
+    /// What the view stands for; `None`: it is a table. The engine never scans a view: it reads its query, as the person
+    /// who asks. Its `schema` is that of the query as its creator saw it.
+    fn view(&self) -> Option<&ViewDefinition> {
+        None
+    }
+
+    /// The same table in another of its states, with the facts and the schema of **now**: the name, the owner, the tags and
+    /// the columns by which policy decides. What was dropped since then stays away, what was added since then holds its
+    /// default or NULL.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such state (any more); `Unsupported`, which is the default, if the catalog keeps none.
+    fn at(&self, version: &TableVersion) -> Result<Arc<dyn CatalogTable>> {
+        let _ = version;
+        Err(Error::unsupported(format!(
+            "the catalog of {} keeps no older versions of its tables",
+            self.facts().id.name
+        )))
+    }
 }
 
 /// What policies may know of the columns of an Arrow schema whose fields carry their ids, as [`CatalogTable::schema`]
@@ -255,6 +308,28 @@ impl NewTable {
     }
 }
 
+/// A new view.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NewView {
+    /// Its name.
+    pub name: TableName,
+    /// What it stands for.
+    pub definition: ViewDefinition,
+    /// The columns of its query, as its creator sees them.
+    pub schema: SchemaRef,
+    /// Who creates it and so owns it.
+    pub owner: Principal,
+}
+
+impl NewView {
+    /// A view.
+    #[must_use]
+    pub fn new(name: TableName, definition: ViewDefinition, schema: SchemaRef, owner: Principal) -> Self {
+        Self { name, definition, schema, owner }
+    }
+}
+
 /// A change to what a catalog holds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -278,6 +353,17 @@ pub enum CatalogChange {
     DropTable {
         /// The table, as it was loaded.
         table: TableId,
+    },
+    /// Create a view; a table or view of its name is `AlreadyExists`.
+    CreateView(NewView),
+    /// Give the view that the same session loaded, and that has the new one's name, the definition and the columns of the
+    /// new one. It stays the same view: its uuid and its owner remain. If it changed since it was loaded, that is a
+    /// `Conflict`, and nothing is changed.
+    ReplaceView(Arc<dyn CatalogTable>, NewView),
+    /// Remove a view, under the same conditions as a table.
+    DropView {
+        /// The view, as it was loaded.
+        view: TableId,
     },
 }
 
@@ -346,13 +432,13 @@ pub trait CatalogSession: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` if the catalog does not answer: never an empty list instead.
     async fn schemas(&self) -> Result<Vec<String>>;
 
-    /// The tables of a schema that this person may list.
+    /// The tables and views of a schema that this person may list.
     ///
     /// # Errors
     /// `NotFound` if there is no such schema; `Unavailable` if the catalog does not answer.
     async fn tables(&self, schema: &str) -> Result<Vec<TableName>>;
 
-    /// Loads all of a statement's tables at once, in order. A table that does not exist is its own `NotFound`.
+    /// Loads all of a statement's tables and views at once, in order. One that does not exist is its own `NotFound`.
     async fn load(&self, names: &[TableName]) -> Vec<Result<Arc<dyn CatalogTable>>>;
 
     /// A plan that reads the table's raw rows; its schema is the projected `table.schema()`. The engine wraps it in the

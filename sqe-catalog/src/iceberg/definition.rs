@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, str::FromStr};
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema as ArrowSchema};
 use iceberg::{
     TableCreation,
     spec::{FormatVersion, Schema, TableMetadata, TableMetadataBuilder, Transform, UnboundPartitionSpec},
@@ -29,12 +29,7 @@ const DEEPEST: usize = 32;
 /// `InvalidInput` for columns, partitioning or properties that make no table or one that cannot be loaded, `Unsupported`
 /// for types that the format cannot hold, `PermissionDenied` for properties that are the engine's own.
 pub fn new_table(new: &NewTable, location: &str) -> Result<TableMetadata> {
-    if let Some(field) = new.schema.fields().iter().find(|field| nests_deeper(field.data_type(), DEEPEST)) {
-        let name = field.name();
-        return Err(Error::invalid(format!(
-            "the type of column {name:?} nests deeper than {DEEPEST} levels; flatten it"
-        )));
-    }
+    check_nesting(&new.schema)?;
     let schema = new_schema(&new.schema)?;
     let partitioning = partitioning(&schema, &new.partitioning)?;
     let mut properties = HashMap::new();
@@ -66,6 +61,18 @@ pub fn new_table(new: &NewTable, location: &str) -> Result<TableMetadata> {
     })?;
     check_readable(&metadata)?;
     Ok(metadata)
+}
+
+/// # Errors
+/// `InvalidInput` for a column whose type is too deep.
+pub(crate) fn check_nesting(schema: &ArrowSchema) -> Result<()> {
+    match schema.fields().iter().find(|field| nests_deeper(field.data_type(), DEEPEST)) {
+        Some(field) => Err(Error::invalid(format!(
+            "the type of column {:?} nests deeper than {DEEPEST} levels; flatten it",
+            field.name()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn nests_deeper(ty: &DataType, levels: usize) -> bool {
@@ -159,7 +166,7 @@ fn parse(transform: &str) -> Result<Transform> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::datatypes::{Field, Schema as ArrowSchema, TimeUnit};
+    use arrow::datatypes::{Field, TimeUnit};
     use rstest::rstest;
     use sqe_core::{ErrorKind, Principal, TableName};
 

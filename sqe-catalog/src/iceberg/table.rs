@@ -1,16 +1,21 @@
 //! One snapshot of one Iceberg table, as a catalog session resolved it.
 
-use std::{any::Any, collections::BTreeSet, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{ColumnStatistics, Statistics, stats::Precision};
 use iceberg::{
     TableIdent,
-    spec::{PrimitiveType, TableMetadata, Type},
+    spec::{NestedFieldRef, PrimitiveType, Schema, SnapshotLog, TableMetadata, Type},
     table::Table,
 };
 use sqe_core::{
-    Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName, catalog::CatalogTable,
+    Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName,
+    catalog::{CatalogTable, TableVersion},
     policy::TableFacts,
 };
 
@@ -54,18 +59,9 @@ impl IcebergTable {
     ) -> Result<Self> {
         let current = metadata.current_schema();
         let schema = schema::arrow_schema(current)?;
-        let columns = current
-            .as_struct()
-            .fields()
-            .iter()
-            .map(|field| {
-                let ty = column_type(&field.field_type);
-                let mut column = Column::new(FieldId(field.id), &field.name, ty, !field.required);
-                column.tags = tags(&metadata, field.id);
-                column
-            })
-            .collect();
-        let facts = TableFacts::new(TableId::new(name.clone(), metadata.uuid()), columns).with_owner(owner(&metadata));
+        let columns = columns_of(current, |id| tags(&metadata, id));
+        let facts = TableFacts::new(TableId::new(name.clone(), metadata.uuid()), columns)
+            .with_owner(owner_of(metadata.properties()));
         let snapshot_id = metadata.current_snapshot().map(|snapshot| snapshot.snapshot_id());
         let location = metadata.location().trim_end_matches('/').to_owned();
         let mut prefixes = vec![folder_url(&location)];
@@ -114,9 +110,9 @@ impl IcebergTable {
         self.table.metadata_location().unwrap_or_default()
     }
 
-    /// A number from the current snapshot's summary, such as `total-records`.
+    /// A number from the snapshot's summary, such as `total-records`.
     fn total(&self, key: &str) -> Option<usize> {
-        let snapshot = self.metadata().current_snapshot()?;
+        let snapshot = self.metadata().snapshot_by_id(self.snapshot_id?)?;
         snapshot.summary().additional_properties.get(key)?.parse().ok()
     }
 }
@@ -156,6 +152,32 @@ impl CatalogTable for IcebergTable {
     fn as_any(&self) -> &dyn Any {
         self
     }
+
+    /// Snapshots that have expired are not there. Times are those of the table's own history (Iceberg specification, "Table
+    /// metadata", `snapshot-log`), in which the clocks of its writers count.
+    fn at(&self, version: &TableVersion) -> Result<Arc<dyn CatalogTable>> {
+        let (metadata, name) = (self.metadata(), &self.facts.id.name);
+        let found = match version {
+            TableVersion::Snapshot(id) => metadata.snapshot_by_id(*id).map(|snapshot| snapshot.snapshot_id()),
+            TableVersion::Named(reference) => {
+                metadata.snapshot_for_ref(reference).map(|snapshot| snapshot.snapshot_id())
+            }
+            TableVersion::At(time) => {
+                let before = |entry: &&SnapshotLog| entry.timestamp_ms() <= time.timestamp_millis();
+                let entry = metadata.history().iter().filter(before).max_by_key(|entry| entry.timestamp_ms());
+                entry.and_then(|entry| metadata.snapshot_by_id(entry.snapshot_id)).map(|it| it.snapshot_id())
+            }
+            _ => return Err(Error::unsupported("this kind of version is not offered")),
+        };
+        let shown = match version {
+            TableVersion::Snapshot(id) => format!("snapshot {id}"),
+            TableVersion::Named(reference) => format!("branch or tag {reference:?}"),
+            TableVersion::At(time) => format!("state of {}", time.to_rfc3339()),
+            _ => "such state".to_owned(),
+        };
+        let id = found.ok_or_else(|| Error::not_found(format!("table {name} has no {shown}, or it has expired")))?;
+        Ok(Arc::new(Self { snapshot_id: Some(id), ..self.clone() }))
+    }
 }
 
 /// The folder of a table whose metadata file is at `metadata_location`, ending in `/`: the parent of `metadata/`.
@@ -181,8 +203,18 @@ pub(crate) fn folder_url(folder: &str) -> String {
     }
 }
 
-fn owner(metadata: &TableMetadata) -> Option<Principal> {
-    let properties = metadata.properties();
+/// What policies may know of the columns of a schema.
+pub(super) fn columns_of(schema: &Schema, tags: impl Fn(i32) -> BTreeSet<String>) -> Vec<Column> {
+    let column = |field: &NestedFieldRef| {
+        let mut column = Column::new(FieldId(field.id), &field.name, column_type(&field.field_type), !field.required);
+        column.tags = tags(field.id);
+        column
+    };
+    schema.as_struct().fields().iter().map(column).collect()
+}
+
+/// Who owns what has these properties.
+pub(super) fn owner_of(properties: &HashMap<String, String>) -> Option<Principal> {
     Some(Principal::new(properties.get(OWNER_ISSUER)?, properties.get(OWNER_SUBJECT)?))
 }
 

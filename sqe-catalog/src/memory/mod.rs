@@ -12,7 +12,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use parking_lot::RwLock;
 use sqe_core::{
     Error, Principal, Result, TableId, TableName,
-    catalog::{CatalogProvider, CatalogSession, CatalogTable, OpenRequest},
+    catalog::{CatalogProvider, CatalogSession, CatalogTable, NewView, OpenRequest},
 };
 
 use session::MemorySession;
@@ -127,6 +127,47 @@ impl MemoryCatalog {
 }
 
 impl MemoryCatalog {
+    fn add_view(&self, new: &NewView) -> Result<()> {
+        if new.name.table.is_empty() {
+            return Err(Error::invalid("the name of a view must not be empty"));
+        }
+        let mut schemas = self.schemas.write();
+        let tables = schemas.of_mut(&new.name.schema)?;
+        if tables.contains_key(&new.name.table) {
+            return Err(Error::already_exists(format!("table {} exists already", new.name)));
+        }
+        let name = TableName::new("", &new.name.schema, &new.name.table);
+        tables.insert(new.name.table.clone(), Arc::new(MemoryTable::view(name, new)));
+        Ok(())
+    }
+
+    /// Gives exactly this state of a view another query.
+    fn replace_view(&self, old: &MemoryTable, new: &NewView) -> Result<()> {
+        let changed = || Error::conflict("the view changed while another was to take its place; try again");
+        let mut schemas = self.schemas.write();
+        let tables = schemas.of_mut(&new.name.schema).map_err(|_| changed())?;
+        let present = tables.get(&new.name.table).ok_or_else(changed)?;
+        if !present.is_view() || present.id() != old.id() || present.state() != old.state() {
+            return Err(changed());
+        }
+        let next = present.redefined(new);
+        tables.insert(new.name.table.clone(), Arc::new(next));
+        Ok(())
+    }
+
+    /// Removes a table, or a view, if it is still the one that was decided about.
+    fn remove(&self, TableId { name, uuid }: &TableId, is_view: bool) -> Result<()> {
+        let missing = || Error::not_found(format!("table {name} does not exist"));
+        let mut schemas = self.schemas.write();
+        let tables = schemas.of_mut(&name.schema).map_err(|_| missing())?;
+        let present = tables.get(&name.table).ok_or_else(missing)?;
+        if present.id() != *uuid || present.is_view() != is_view {
+            return Err(Error::conflict("the table was replaced by another of the same name; try again"));
+        }
+        tables.remove(&name.table);
+        Ok(())
+    }
+
     /// Puts a new table in the place of exactly this state of the old one.
     fn replace(
         &self,

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::physical_plan::ExecutionPlan;
 use sqe_core::{
-    Error, Principal, Result, TableId, TableName,
+    Error, Principal, Result, TableName,
     catalog::{
         CatalogChange, CatalogSession, CatalogTable, NewTable, ScanRequest, TableWrite, WriteRequest, WriteTarget,
     },
@@ -86,16 +86,13 @@ impl MemorySession {
                 let schema = columns(&new)?;
                 self.tables.add(&new.name.schema, new.name.table, schema, Vec::new(), Some(new.owner))
             }
-            CatalogChange::DropTable { table: TableId { name, uuid } } => {
-                let missing = || Error::not_found(format!("table {name} does not exist"));
-                let mut schemas = self.tables.schemas.write();
-                let tables = schemas.of_mut(&name.schema).map_err(|_| missing())?;
-                if tables.get(&name.table).ok_or_else(missing)?.id() != uuid {
-                    return Err(Error::conflict("the table was replaced by another of the same name; try again"));
-                }
-                tables.remove(&name.table);
-                Ok(())
+            CatalogChange::DropTable { table } => self.tables.remove(&table, false),
+            CatalogChange::CreateView(new) => self.tables.add_view(&new),
+            CatalogChange::ReplaceView(old, new) => {
+                let old = old.as_any().downcast_ref::<MemoryTable>();
+                self.tables.replace_view(old.ok_or_else(|| Error::internal("the view is another catalog's"))?, &new)
             }
+            CatalogChange::DropView { view } => self.tables.remove(&view, true),
             _ => Err(Error::unsupported("this kind of change is not offered")),
         }
     }

@@ -18,7 +18,8 @@ use datafusion::{
     physical_plan::{ExecutionPlan, common::compute_record_batch_statistics},
 };
 use sqe_core::{
-    Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName, catalog::CatalogTable,
+    Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName,
+    catalog::{CatalogTable, NewView, ViewDefinition},
     policy::TableFacts,
 };
 use uuid::Uuid;
@@ -34,6 +35,7 @@ pub(super) struct MemoryTable {
     schema: SchemaRef,
     batches: Arc<Vec<RecordBatch>>,
     snapshot: i64,
+    view: Option<ViewDefinition>,
 }
 
 impl MemoryTable {
@@ -43,7 +45,32 @@ impl MemoryTable {
             Column::new(FieldId(id), field.name(), column_type(field.data_type()), field.is_nullable())
         });
         let facts = TableFacts::new(TableId::new(name, Uuid::new_v4()), columns.collect()).with_owner(owner);
-        Self { facts, schema, batches: Arc::new(batches), snapshot: 1 }
+        Self { facts, schema, batches: Arc::new(batches), snapshot: 1, view: None }
+    }
+
+    /// A view, which has columns and no rows.
+    pub(super) fn view(name: TableName, new: &NewView) -> Self {
+        let mut view = Self::new(name, numbered(&new.schema), Vec::new(), Some(new.owner.clone()));
+        view.view = Some(new.definition.clone());
+        view
+    }
+
+    /// The same view with another query.
+    pub(super) fn redefined(&self, new: &NewView) -> Self {
+        let mut next = Self::view(self.facts.id.name.clone(), new);
+        next.facts.id.uuid = self.facts.id.uuid;
+        next.facts.owner.clone_from(&self.facts.owner);
+        next.snapshot = self.snapshot + 1;
+        next
+    }
+
+    pub(super) fn is_view(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// Which of its states this is, of a view, too.
+    pub(super) fn state(&self) -> i64 {
+        self.snapshot
     }
 
     pub(super) fn id(&self) -> Uuid {
@@ -108,7 +135,7 @@ impl CatalogTable for MemoryTable {
     }
 
     fn snapshot(&self) -> Option<i64> {
-        Some(self.snapshot)
+        self.view.is_none().then_some(self.snapshot)
     }
 
     fn prefixes(&self) -> Vec<String> {
@@ -121,6 +148,10 @@ impl CatalogTable for MemoryTable {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn view(&self) -> Option<&ViewDefinition> {
+        self.view.as_ref()
     }
 }
 

@@ -8,7 +8,7 @@ use iceberg::{MetadataLocation, spec::TableMetadata};
 use object_store::{ObjectStore, ObjectStoreExt};
 use sqe_core::{Error, ErrorKind, Result, TableName};
 
-use super::database::{Entries, InsertError};
+use super::database::{Entries, InsertError, Kind};
 use crate::iceberg::{
     commit::{Base, Change, CommitClient, Outcome},
     error::from_iceberg,
@@ -31,19 +31,22 @@ impl fmt::Debug for SqlTable {
     }
 }
 
-/// Reads and understands a metadata file. A storage that does not answer is `Unavailable`; a file that was read and says
-/// nothing that can be understood is `Internal`: this table is broken, and no other.
+/// Reads and understands a table's metadata file. A storage that does not answer is `Unavailable`; a file that was read and
+/// says nothing that can be understood is `Internal`: this table is broken, and no other.
 ///
 /// A file that is not there is `Internal` if other files of the table are, and otherwise `Unavailable`: a storage that is
 /// not mounted looks like that too.
 pub(super) async fn read_metadata(store: &Arc<dyn ObjectStore>, location: &str) -> Result<TableMetadata> {
-    let what = "read the table's metadata";
     let read = TableMetadata::read_from(&file_io(Arc::clone(store)), location).await;
-    let error = match read.map_err(|error| from_iceberg(error, what)) {
-        Ok(metadata) => return Ok(metadata),
-        Err(error) => error,
-    };
-    Err(match error.kind() {
+    match read.map_err(|error| from_iceberg(error, "read the table's metadata")) {
+        Ok(metadata) => Ok(metadata),
+        Err(error) => Err(unread(error, store, location).await),
+    }
+}
+
+/// Why the metadata file of a table or a view was not read, as [`read_metadata`] tells it.
+pub(super) async fn unread(error: Error, store: &Arc<dyn ObjectStore>, location: &str) -> Error {
+    match error.kind() {
         ErrorKind::Unavailable if is_missing_alone(store, location).await => {
             Error::internal("the table's metadata file is missing; repair the table or the catalog's entry of it")
                 .with_source(error)
@@ -52,7 +55,7 @@ pub(super) async fn read_metadata(store: &Arc<dyn ObjectStore>, location: &str) 
             Error::internal("the table's metadata file cannot be understood; repair the table").with_source(error)
         }
         _ => error,
-    })
+    }
 }
 
 /// Whether a metadata file is not there, and other files of its table are.
@@ -84,17 +87,17 @@ impl SqlTable {
     async fn swap(&self, base: Option<&str>, next: &str) -> Result<Outcome> {
         let (schema, table) = (&self.name.schema, &self.name.table);
         match (base, &self.replaces) {
-            (Some(base), _) => match self.entries.swap(schema, table, base, next).await {
+            (Some(base), _) => match self.entries.swap(Kind::Table, schema, table, base, next).await {
                 Ok(true) => Ok(Outcome::Committed),
                 Ok(false) => Ok(Outcome::Conflict),
                 Err(error) => self.settled(next, error).await,
             },
-            (None, Some(old)) => match self.entries.swap(schema, table, old, next).await {
+            (None, Some(old)) => match self.entries.swap(Kind::Table, schema, table, old, next).await {
                 Ok(true) => Ok(Outcome::Committed),
                 Ok(false) => Err(Error::conflict("the table changed while another was to take its place; try again")),
                 Err(error) => self.settled(next, error).await,
             },
-            (None, None) => match self.entries.insert(schema, table, next).await {
+            (None, None) => match self.entries.insert(Kind::Table, schema, table, next).await {
                 Ok(()) => Ok(Outcome::Committed),
                 Err(InsertError::Exists) => Err(Error::already_exists(format!("table {} exists already", self.name))),
                 Err(InsertError::NoSchema) => {

@@ -36,18 +36,19 @@ const SCHEMA_EXISTS: &str = "SELECT
     EXISTS (SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = ?1 AND namespace = ?2)
     OR EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2)";
 const TABLES: &str = "SELECT table_name FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2
-    AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL) ORDER BY 1";
-const ENTRY: &str = "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2
-    AND table_name = ?3 AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
+    AND (iceberg_type IN ('TABLE', 'VIEW') OR iceberg_type IS NULL) ORDER BY 1";
+const ENTRY: &str = "SELECT metadata_location, iceberg_type FROM iceberg_tables WHERE catalog_name = ?1
+    AND table_namespace = ?2 AND table_name = ?3 AND (iceberg_type IN ('TABLE', 'VIEW') OR iceberg_type IS NULL)";
 const INSERT: &str = "INSERT INTO iceberg_tables
     (catalog_name, table_namespace, table_name, metadata_location, previous_metadata_location, iceberg_type)
-    SELECT ?1, ?2, ?3, ?4, NULL, 'TABLE'
+    SELECT ?1, ?2, ?3, ?4, NULL, ?5
     WHERE EXISTS (SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = ?1 AND namespace = ?2)
     OR EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2)";
 const SWAP: &str = "UPDATE iceberg_tables SET metadata_location = ?5, previous_metadata_location = ?4
-    WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3 AND metadata_location = ?4";
+    WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3 AND metadata_location = ?4
+    AND coalesce(iceberg_type, 'TABLE') = ?6";
 const DELETE: &str = "DELETE FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3
-    AND metadata_location = ?4 AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
+    AND metadata_location = ?4 AND coalesce(iceberg_type, 'TABLE') = ?5";
 const ANY_TABLE: &str = "SELECT EXISTS (SELECT 1 FROM iceberg_tables WHERE catalog_name = ?1 AND table_namespace = ?2)";
 const INSERT_PROPERTY: &str = "INSERT INTO iceberg_namespace_properties
     (catalog_name, namespace, property_key, property_value) VALUES (?1, ?2, ?3, ?4)";
@@ -108,6 +109,29 @@ impl fmt::Debug for Entries {
     }
 }
 
+/// What an entry is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Table,
+    View,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "TABLE",
+            Self::View => "VIEW",
+        }
+    }
+}
+
+/// A table or a view, and where its metadata file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    pub(super) location: String,
+}
+
 /// Why an entry was not inserted.
 #[derive(Debug)]
 pub(super) enum InsertError {
@@ -132,20 +156,36 @@ impl Entries {
         rows.map_err(|error| failed(error, "list the tables"))
     }
 
-    /// Where a table's metadata file is; `None` if there is no such table.
-    pub(super) async fn location(&self, schema: &str, table: &str) -> Result<Option<String>> {
-        let query = sqlx::query_scalar(ENTRY).bind(&self.catalog).bind(schema).bind(table);
-        let row: Option<Option<String>> =
+    /// The entry of a table or a view; `None` if there is none.
+    pub(super) async fn entry(&self, schema: &str, table: &str) -> Result<Option<Entry>> {
+        let query = sqlx::query_as(ENTRY).bind(&self.catalog).bind(schema).bind(table);
+        let row: Option<(Option<String>, Option<String>)> =
             query.fetch_optional(&self.pool).await.map_err(|error| failed(error, "look for the table"))?;
         match row {
             None => Ok(None),
-            Some(Some(location)) => Ok(Some(location)),
-            Some(None) => Err(Error::internal("the catalog's entry of this table names no metadata file; repair it")),
+            Some((Some(location), kind)) => {
+                let kind = if kind.as_deref() == Some(Kind::View.as_str()) { Kind::View } else { Kind::Table };
+                Ok(Some(Entry { kind, location }))
+            }
+            Some((None, _)) => {
+                Err(Error::internal("the catalog's entry of this table names no metadata file; repair it"))
+            }
         }
     }
 
-    pub(super) async fn insert(&self, schema: &str, table: &str, location: &str) -> Result<(), InsertError> {
-        let query = sqlx::query(INSERT).bind(&self.catalog).bind(schema).bind(table).bind(location);
+    /// Where the metadata file of a table or a view is; `None` if there is none.
+    pub(super) async fn location(&self, schema: &str, table: &str) -> Result<Option<String>> {
+        Ok(self.entry(schema, table).await?.map(|entry| entry.location))
+    }
+
+    pub(super) async fn insert(
+        &self,
+        kind: Kind,
+        schema: &str,
+        table: &str,
+        location: &str,
+    ) -> Result<(), InsertError> {
+        let query = sqlx::query(INSERT).bind(&self.catalog).bind(schema).bind(table).bind(location).bind(kind.as_str());
         match query.execute(&self.pool).await {
             Ok(done) if done.rows_affected() == 1 => Ok(()),
             Ok(_) => Err(InsertError::NoSchema),
@@ -155,15 +195,16 @@ impl Entries {
     }
 
     /// Replaces a table's metadata file if it is still `base`; says whether it was.
-    pub(super) async fn swap(&self, schema: &str, table: &str, base: &str, next: &str) -> Result<bool> {
+    pub(super) async fn swap(&self, kind: Kind, schema: &str, table: &str, base: &str, next: &str) -> Result<bool> {
         let query = sqlx::query(SWAP).bind(&self.catalog).bind(schema).bind(table).bind(base).bind(next);
+        let query = query.bind(kind.as_str());
         let done = query.execute(&self.pool).await.map_err(|error| failed(error, "commit to the table"))?;
         Ok(done.rows_affected() == 1)
     }
 
     /// Removes a table's entry if its metadata file is still `base`; says whether it was.
-    pub(super) async fn delete(&self, schema: &str, table: &str, base: &str) -> Result<bool> {
-        let query = sqlx::query(DELETE).bind(&self.catalog).bind(schema).bind(table).bind(base);
+    pub(super) async fn delete(&self, kind: Kind, schema: &str, table: &str, base: &str) -> Result<bool> {
+        let query = sqlx::query(DELETE).bind(&self.catalog).bind(schema).bind(table).bind(base).bind(kind.as_str());
         let done = query.execute(&self.pool).await.map_err(|error| failed(error, "drop the table"))?;
         Ok(done.rows_affected() == 1)
     }

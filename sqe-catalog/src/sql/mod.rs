@@ -9,6 +9,7 @@ mod commit;
 mod database;
 mod names;
 mod session;
+mod views;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -17,11 +17,12 @@ use sqe_core::{
 
 use super::{
     commit::{SqlTable, read_metadata},
-    database::Entries,
+    database::{Entries, Entry, Kind},
     names::{check_schema, check_table, location},
+    views,
 };
 use crate::iceberg::{
-    IcebergTable,
+    IcebergTable, IcebergView,
     commit::create,
     definition::new_table,
     io::file_io,
@@ -31,7 +32,7 @@ use crate::iceberg::{
 };
 
 /// Attempts before somebody else's commits are reported as a conflict.
-const DROP_ATTEMPTS: usize = 30;
+pub(super) const DROP_ATTEMPTS: usize = 30;
 
 /// Everything here is done as `identity`: each file access goes through a lease of this person.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub(super) struct SqlSession {
     identity: Identity,
     vendor: Arc<dyn CredentialVendor>,
     stores: Arc<dyn StoreOpener>,
-    entries: Entries,
+    pub(super) entries: Entries,
     warehouse: String,
 }
 
@@ -73,9 +74,12 @@ impl SqlSession {
     }
 
     pub(super) async fn load_one(&self, name: &TableName) -> Result<Arc<dyn CatalogTable>> {
-        let found = self.entries.location(&name.schema, &name.table).await?;
-        let location = found.ok_or_else(|| Error::not_found(format!("table {name} does not exist")))?;
+        let found = self.entries.entry(&name.schema, &name.table).await?;
+        let Entry { kind, location } = found.ok_or_else(|| Error::not_found(format!("table {name} does not exist")))?;
         let store = self.store(name, &[table_folder(&location)?], Operation::ReadMetadata).await?;
+        if kind == Kind::View {
+            return Ok(Arc::new(IcebergView::try_new(name.clone(), views::read(&store, &location).await?, &location)?));
+        }
         let metadata = read_metadata(&store, &location).await?;
         let table = IcebergTable::try_new(name.clone(), Arc::new(metadata), &location, file_io(store))?;
         Ok(Arc::new(table))
@@ -94,9 +98,9 @@ impl SqlSession {
         }
     }
 
-    fn new_location(&self, new: &NewTable) -> Result<String> {
-        check_table(&new.name)?;
-        Ok(location(&self.warehouse, &new.name))
+    pub(super) fn new_location(&self, name: &TableName) -> Result<String> {
+        check_table(name)?;
+        Ok(location(&self.warehouse, name))
     }
 
     fn client(&self, name: &TableName, store: &Arc<dyn ObjectStore>) -> Arc<SqlTable> {
@@ -108,7 +112,7 @@ impl SqlSession {
         })
     }
 
-    async fn refuse_existing(&self, name: &TableName) -> Result<()> {
+    pub(super) async fn refuse_existing(&self, name: &TableName) -> Result<()> {
         match self.entries.location(&name.schema, &name.table).await? {
             None => Ok(()),
             Some(_) => Err(Error::already_exists(format!("table {name} exists already"))),
@@ -132,7 +136,7 @@ impl SqlSession {
         destination: Destination,
         query: QueryId,
     ) -> Result<IcebergWrite> {
-        let metadata = new_table(new, &self.new_location(new)?)?;
+        let metadata = new_table(new, &self.new_location(&new.name)?)?;
         self.refuse_existing(&new.name).await?;
         if !self.entries.schema_exists(&new.name.schema).await? {
             return Err(Error::not_found(format!("schema {}.{} does not exist", self.catalog, new.name.schema)));
@@ -152,7 +156,7 @@ impl SqlSession {
         if old.facts().id.name != new.name {
             return Err(Error::internal("a table was to be replaced by one of another name"));
         }
-        let metadata = new_table(new, &self.new_location(new)?)?;
+        let metadata = new_table(new, &self.new_location(&new.name)?)?;
         let client = SqlTable {
             entries: self.entries.clone(),
             name: new.name.clone(),
@@ -163,7 +167,7 @@ impl SqlSession {
     }
 
     pub(super) async fn create_table(&self, new: &NewTable) -> Result<()> {
-        let location = self.new_location(new)?;
+        let location = self.new_location(&new.name)?;
         let metadata = new_table(new, &location)?;
         self.refuse_existing(&new.name).await?;
         let store = self.store(&new.name, &[folder_url(&location)], Operation::Write).await?;
@@ -180,7 +184,7 @@ impl SqlSession {
             if loaded.facts().id.uuid != id.uuid {
                 return Err(Error::conflict("the table was replaced by another of the same name; try again"));
             }
-            if self.entries.delete(schema, table, iceberg_table(&loaded)?.metadata_location()).await? {
+            if self.entries.delete(Kind::Table, schema, table, iceberg_table(&loaded)?.metadata_location()).await? {
                 return Ok(());
             }
         }
@@ -228,7 +232,9 @@ impl CatalogSession for SqlSession {
     async fn write_prefixes(&self, target: &WriteTarget) -> Result<Vec<String>> {
         match target {
             WriteTarget::Append(table) => Ok(iceberg_table(table)?.prefixes()),
-            WriteTarget::Create(new) | WriteTarget::Replace(_, new) => Ok(vec![folder_url(&self.new_location(new)?)]),
+            WriteTarget::Create(new) | WriteTarget::Replace(_, new) => {
+                Ok(vec![folder_url(&self.new_location(&new.name)?)])
+            }
             _ => Err(Error::unsupported("this kind of write is not offered")),
         }
     }
@@ -255,6 +261,9 @@ impl CatalogSession for SqlSession {
             CatalogChange::DropSchema { schema } => self.entries.drop_schema(&schema).await,
             CatalogChange::CreateTable(new) => self.create_table(&new).await,
             CatalogChange::DropTable { table } => self.drop_table(&table).await,
+            CatalogChange::CreateView(new) => self.create_view(&new).await,
+            CatalogChange::ReplaceView(old, new) => self.replace_view(&old, &new).await,
+            CatalogChange::DropView { view } => self.drop_view(&view).await,
             _ => Err(Error::unsupported("this kind of change is not offered")),
         }
     }

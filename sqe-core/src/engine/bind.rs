@@ -1,26 +1,31 @@
 //! SQL against this person's visible schemas → a logical plan.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 use datafusion::{
-    catalog::{CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, TableProvider},
-    catalog::{CatalogProviderList, SchemaProvider},
-    common::{ScalarValue, TableReference},
+    catalog::{
+        CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+        SchemaProvider,
+    },
+    common::ScalarValue,
     execution::SessionState,
     logical_expr::LogicalPlan,
     sql::parser::Statement as Parsed,
 };
 
 use super::{
-    Session, information_schema,
     prepared::{typed, untyped},
-    resolve::{INFORMATION_SCHEMA, full_name, readable},
     shape,
+    sources::{Own, ReadView, Scope, Source, bind_sources},
     trail::Case,
+    versions,
 };
 use crate::{Error, Result, TableName, govern::GovernedTable};
 
@@ -29,86 +34,55 @@ pub(super) struct Bound {
     pub(super) plan: LogicalPlan,
     pub(super) tables: Vec<Arc<GovernedTable>>,
     pub(super) state: SessionState,
+    /// The views that are read in it, each once.
+    pub(super) views: Vec<ReadView>,
+}
+
+impl Bound {
+    /// Whoever sees a plan sees the text of the views in it.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if this person may not describe one of them.
+    pub(super) fn check_described(&self) -> Result<()> {
+        match self.views.iter().find(|view| !view.described) {
+            Some(view) => Err(undescribed(&view.name)),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn undescribed(view: &TableName) -> Error {
+    Error::denied(format!("EXPLAIN shows the text of view {view}, which you may not describe; ask its owner"))
 }
 
 /// Resolves, decides and binds a query.
-pub(super) async fn bind_query(case: &mut Case, statement: Parsed) -> Result<Bound> {
-    let tables = bind_sources(case, &statement).await?;
+pub(super) async fn bind_query(case: &mut Case, mut statement: Parsed) -> Result<Bound> {
+    let (versions, scope) = (versions::take(case, &mut statement).await?, Scope::of(&case.session));
+    let sources = bind_sources(case, &statement, &scope, &versions, Own::Rows).await?;
     let statement = typed(statement, &case.types);
-    let bound = bind_against(case, statement, tables, Vec::new()).await?;
+    let bound = bind_against(case, statement, &scope, sources, Vec::new()).await?;
     Ok(Bound { plan: untyped(bound.plan), ..bound })
-}
-
-/// The names in a statement, each once.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    /// Of tables in catalogs.
-    pub(super) tables: Vec<TableName>,
-    /// Of the engine's own.
-    pub(super) own: Vec<TableName>,
-}
-
-/// The names of what a statement reads.
-pub(super) fn names(session: &Session, statement: &Parsed) -> Result<Names> {
-    let mut names = Names::default();
-    for reference in session.engine().template.resolve_table_references(statement)? {
-        if is_table_function(session, &reference) {
-            continue;
-        }
-        let name = full_name(session, &reference);
-        let kind = if name.schema == INFORMATION_SCHEMA { &mut names.own } else { &mut names.tables };
-        if !kind.contains(&name) {
-            kind.push(name);
-        }
-    }
-    Ok(names)
-}
-
-/// The governed tables that a statement reads.
-pub(super) async fn bind_sources(case: &mut Case, statement: &Parsed) -> Result<Vec<Source>> {
-    let session = case.session.clone();
-    let names = names(&session, statement)?;
-    let mut sources = Vec::new();
-    for name in names.own {
-        let table = information_schema::table(&session, &name).await?;
-        sources.push(Source { name, provider: Arc::new(table), governed: None });
-    }
-    let governed = readable(case, &names.tables).await?;
-    for (name, table) in names.tables.into_iter().zip(governed) {
-        sources.push(Source::governed(name, table));
-    }
-    Ok(sources)
-}
-
-/// A table that a statement may name.
-pub(super) struct Source {
-    name: TableName,
-    provider: Arc<dyn TableProvider>,
-    governed: Option<Arc<GovernedTable>>,
-}
-
-impl Source {
-    pub(super) fn governed(name: TableName, table: Arc<GovernedTable>) -> Self {
-        Self { name, provider: Arc::clone(&table) as Arc<dyn TableProvider>, governed: Some(table) }
-    }
 }
 
 /// Binds a statement against `sources` and `extra`; a name in both means the one in `sources`.
 pub(super) async fn bind_against(
     case: &Case,
     statement: Parsed,
+    scope: &Scope,
     sources: Vec<Source>,
     extra: Vec<Source>,
 ) -> Result<Bound> {
     let session = &case.session;
-    let mut tables: Vec<Arc<GovernedTable>> = Vec::new();
+    let (mut tables, mut known): (Vec<Arc<GovernedTable>>, HashSet<uuid::Uuid>) = Default::default();
+    let mut views: Vec<ReadView> = Vec::new();
     let mut schemas: HashMap<(String, String), Arc<MemorySchemaProvider>> = HashMap::new();
     for source in sources.into_iter().chain(extra) {
         let key = (source.name.catalog.clone(), source.name.schema.clone());
         let schema = schemas.entry(key).or_default();
         if !schema.table_exist(&source.name.table) {
             schema.register_table(source.name.table, source.provider)?;
-            tables.extend(source.governed);
+            tables.extend(source.governed.into_iter().filter(|table| known.insert(table.grant().id())));
+            views.extend(source.views);
         }
     }
     let list = MemoryCatalogProviderList::new();
@@ -125,21 +99,20 @@ pub(super) async fn bind_against(
     }
     let mut state = session.engine().template.clone();
     state.register_catalog_list(Arc::new(list));
-    let (catalog, schema) = session.defaults();
     let options = &mut state.config_mut().options_mut().catalog;
-    options.default_catalog = catalog;
-    options.default_schema = schema;
+    options.default_catalog.clone_from(&scope.catalog);
+    options.default_schema.clone_from(&scope.schema);
     session.settings().apply(&mut state)?;
     // Last: expressions keep the options as they are now.
     state.mark_start_execution();
+    if versions::remain(&statement) {
+        return Err(Error::unsupported("an older state of a table cannot be read here"));
+    }
     let plan = state.statement_to_plan(statement).await?;
     shape::check_plan(&plan)?;
-    Ok(Bound { plan, tables, state })
-}
-
-/// Whether a name means one of DataFusion's table functions, such as `generate_series`, which read nothing.
-fn is_table_function(session: &Session, reference: &TableReference) -> bool {
-    matches!(reference, TableReference::Bare { table } if session.engine().table_functions.contains(table.as_ref()))
+    views.sort_by(|left, right| left.name.cmp(&right.name));
+    views.dedup();
+    Ok(Bound { plan, tables, state, views })
 }
 
 /// The parameters of a plan, in order, named `$1`, `$2`, …; a type that cannot be known is Null.

@@ -15,6 +15,7 @@ use datafusion::{
 
 use super::{
     bind::{Bound, bind_against, with_parameters},
+    sources::Scope,
     trail::Case,
 };
 use crate::{Error, Result};
@@ -33,7 +34,7 @@ pub(super) async fn query(case: &Case, exprs: Vec<AstExpr>) -> Result<Bound> {
     };
     select.projection = exprs.into_iter().enumerate().map(named).collect();
     // Bound against nothing: whatever table they name is not there.
-    bind_against(case, statement, Vec::new(), Vec::new()).await
+    bind_against(case, statement, &Scope::of(&case.session), Vec::new(), Vec::new()).await
 }
 
 /// The values of such a query, for the parameters in `row`.

@@ -40,13 +40,12 @@ impl Visitor for Ignored {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
-        let TableFactor::Table { with_hints, version, with_ordinality, partitions, json_path, sample, .. } = factor
-        else {
+        // Its version is taken out before the planner sees it.
+        let TableFactor::Table { with_hints, with_ordinality, partitions, json_path, sample, .. } = factor else {
             return ControlFlow::Continue(());
         };
         first([
             ("TABLESAMPLE", sample.is_some()),
-            ("reading an older version of a table", version.is_some()),
             ("WITH ORDINALITY", *with_ordinality),
             ("PARTITION after a table's name", !partitions.is_empty()),
             ("a path into a table", json_path.is_some()),

@@ -10,13 +10,17 @@ use arrow::{
 
 use super::{
     ListingRequest, Session,
-    listing::Listing,
+    listing::{Listing, VIEW},
     resolve::{INFORMATION_SCHEMA, not_found},
+    sources::Own,
 };
 use crate::{Result, TableName, govern::ConstantTable};
 
 /// One table of a catalog's `information_schema`.
-pub(super) async fn table(session: &Session, name: &TableName) -> Result<ConstantTable> {
+///
+/// Of the views in it, `Own::Columns` asks for nothing: whoever looks at columns while columns are being listed would never
+/// come to an end.
+pub(super) async fn table(session: &Session, name: &TableName, own: Own) -> Result<ConstantTable> {
     let build: fn(&Listing) -> Vec<Column> = match name.table.as_str() {
         "catalogs" => catalogs,
         "schemata" => schemata,
@@ -29,7 +33,10 @@ pub(super) async fn table(session: &Session, name: &TableName) -> Result<Constan
     if name.table != "catalogs" {
         request.catalog = Some(name.catalog.clone());
     }
-    let listing = session.list(&request).await?;
+    let listing = match own {
+        Own::Rows => session.list(&request, name.table == "columns").await?,
+        Own::Columns => Listing::default(),
+    };
     let (schema, batch) = batch(build(&listing))?;
     Ok(ConstantTable::new(schema, batch)?)
 }
@@ -107,8 +114,15 @@ fn columns(listing: &Listing) -> Vec<Column> {
     ]
 }
 
-fn views(_listing: &Listing) -> Vec<Column> {
-    ["table_catalog", "table_schema", "table_name", "view_definition"].map(|name| text(name, std::iter::empty())).into()
+fn views(listing: &Listing) -> Vec<Column> {
+    let views = || listing.tables.iter().filter(|table| table.table_type == VIEW);
+    let definitions = views().map(|view| view.definition.clone());
+    vec![
+        text("table_catalog", views().map(|view| view.name.catalog.clone())),
+        text("table_schema", views().map(|view| view.name.schema.clone())),
+        text("table_name", views().map(|view| view.name.table.clone())),
+        Column("view_definition", Values::Text(definitions.collect())),
+    ]
 }
 
 /// The SQL name of a type.

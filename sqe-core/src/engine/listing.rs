@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, error::Error as _, str::Chars, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::{Session, decide::decide, resolve::discovery};
+use super::{Session, decide::decide, resolve::discovery, views};
 use crate::{
     Access, Action, Decision, Error, ErrorKind, Resource, Result, TableName,
     catalog::CatalogTable,
@@ -36,11 +36,17 @@ pub struct VisibleTable {
     pub name: TableName,
     /// `BASE TABLE` or `VIEW`.
     pub table_type: &'static str,
-    /// The columns that this person may see.
+    /// The columns that this person may see. Of a view those that its query has for them; none if they may not read it.
     pub schema: SchemaRef,
+    /// The query of a view that this person may describe.
+    pub definition: Option<String>,
 }
 
+/// The type of a view.
+pub(super) const VIEW: &str = "VIEW";
+
 /// All that a listing found in one pass.
+#[derive(Default)]
 pub(super) struct Listing {
     pub(super) catalogs: BTreeSet<String>,
     pub(super) schemas: BTreeSet<(String, String)>,
@@ -54,7 +60,7 @@ impl Session {
     /// # Errors
     /// Those of [`tables`](Self::tables).
     pub async fn catalogs(&self) -> Result<Vec<String>> {
-        Ok(self.list_in_turn(&ListingRequest::default()).await?.catalogs.into_iter().collect())
+        Ok(self.list_in_turn(&ListingRequest::default(), false).await?.catalogs.into_iter().collect())
     }
 
     /// The schemas, as (catalog, schema), that this person may see.
@@ -62,7 +68,7 @@ impl Session {
     /// # Errors
     /// Those of [`tables`](Self::tables).
     pub async fn schemas(&self, request: &ListingRequest) -> Result<Vec<(String, String)>> {
-        Ok(self.list_in_turn(request).await?.schemas.into_iter().collect())
+        Ok(self.list_in_turn(request, false).await?.schemas.into_iter().collect())
     }
 
     /// The tables that this person may see, with their visible columns, ordered by name.
@@ -72,32 +78,37 @@ impl Session {
     /// never an empty list instead. `InvalidInput` for a pattern that is too long; `ResourceExhausted` if too much is being
     /// listed; `DeadlineExceeded` if it takes longer than a statement may take.
     pub async fn tables(&self, request: &ListingRequest) -> Result<Vec<VisibleTable>> {
-        Ok(self.list_in_turn(request).await?.tables)
+        Ok(self.list_in_turn(request, true).await?.tables)
     }
 
     /// Lists in turn: a list of everything is much work, and comes with few bytes.
-    async fn list_in_turn(&self, request: &ListingRequest) -> Result<Listing> {
+    async fn list_in_turn(&self, request: &ListingRequest, columns: bool) -> Result<Listing> {
         self.check_alive()?;
         request.check()?;
         let engine = self.engine();
         let turn = engine.admission.admit_listing(&self.identity().principal);
         let _slot = engine.watch(Room::Turn(Turn::Listing), turn).await?;
-        let listed = tokio::time::timeout(engine.limits.deadline, self.list(request)).await;
+        let listed = tokio::time::timeout(engine.limits.deadline, self.list(request, columns)).await;
         listed.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::DeadlineExceeded, "listing took longer than a statement may take"))
         })
     }
 
-    /// Lists at once: for a statement that has its turn already.
-    pub(super) async fn list(&self, request: &ListingRequest) -> Result<Listing> {
+    /// Lists at once: for a statement that has its turn already. `columns`: with those of views, for which their queries
+    /// are bound.
+    pub(super) async fn list(&self, request: &ListingRequest, columns: bool) -> Result<Listing> {
         self.check_alive()?;
-        let mut listing = Listing { catalogs: BTreeSet::new(), schemas: BTreeSet::new(), tables: Vec::new() };
+        let mut listing = Listing::default();
         for catalog in self.engine().catalogs.keys() {
             if request.catalog.as_ref().is_none_or(|wanted| wanted == catalog) {
                 self.list_catalog(catalog, request, &mut listing).await?;
             }
         }
         listing.tables.sort_by(|left, right| left.name.cmp(&right.name));
+        if columns {
+            let views = listing.tables.iter_mut().filter(|table| table.table_type == VIEW);
+            views::describe(self, views.collect()).await?;
+        }
         Ok(listing)
     }
 
@@ -167,8 +178,22 @@ impl Session {
                 let name = table.facts().id.name.clone();
                 listing.catalogs.insert(catalog.to_owned());
                 listing.schemas.insert((catalog.to_owned(), name.schema.clone()));
-                match visible_schema(&**table, &select, &describe) {
-                    Ok(schema) => listing.tables.push(VisibleTable { name, table_type: "BASE TABLE", schema }),
+                let found = match table.view() {
+                    // Its columns are those that its query has for this person, which is not known yet.
+                    Some(view) => {
+                        let definition = describe.is_permit().then(|| view.sql.clone());
+                        let schema = Arc::new(Schema::empty());
+                        Ok(VisibleTable { name: name.clone(), table_type: VIEW, schema, definition })
+                    }
+                    None => visible_schema(&**table, &select, &describe).map(|schema| VisibleTable {
+                        name: name.clone(),
+                        table_type: "BASE TABLE",
+                        schema,
+                        definition: None,
+                    }),
+                };
+                match found {
+                    Ok(found) => listing.tables.push(found),
                     Err(error) => tracing::warn!(table = %name, %error, "a table without a valid schema is not listed"),
                 }
             }

@@ -5,6 +5,7 @@
 //! | `session` | credentials → a session with a verified identity | identity provider |
 //! | `statement` | SQL → a statement of a known kind | – |
 //! | `resolve` | names → tables, as the person | catalogs |
+//! | `sources` | the same again for what views name, until they name nothing new | – |
 //! | `decide` | accesses → decisions, one batch | policy engine |
 //! | `bind` | SQL against visible schemas → a verified logical plan | – |
 //! | `vend` | permitted tables → leases → stores | vendors |
@@ -15,7 +16,7 @@
 //! What a person may ask for at all is bounded first: `ignored` refuses what the planner would leave out, `shape` what is
 //! larger than it looks, and `bounded` functions whose answers explode. `metered` counts what operators hold by themselves.
 //!
-//! `write`, `ingest` and `explain` are the ways of what does not simply return rows; `prepared` and `settings` are what a
+//! `write`, `views`, `ingest` and `explain` are the ways of what does not simply return rows; `prepared` and `settings` are what a
 //! session keeps for its next statements; `listing` answers what a person may see at all. `observed` tells who watches, and
 //! `drain` lets the engine come to its end.
 
@@ -40,14 +41,18 @@ mod observed;
 mod plan;
 mod prepared;
 mod progress;
+mod recursive;
 mod resolve;
 mod run;
 mod session;
 mod settings;
 mod shape;
+mod sources;
 mod statement;
 mod trail;
 mod vend;
+mod versions;
+mod views;
 mod write;
 
 use std::{

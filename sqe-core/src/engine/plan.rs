@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Session,
-    bind::{bind_query, parameters, with_parameters},
+    bind::{Bound, bind_query, parameters, with_parameters},
     explain::{self, Explain},
     metered::metered,
     observed::{Place, in_trace},
@@ -28,9 +28,11 @@ use super::{
     run::{self, QueryStream},
     session::SessionChange,
     settings,
+    sources::Own,
     statement::{self, Kind},
     trail::Case,
     vend::{runtime, vend_for_plan},
+    views,
     write::{self, Change, Write},
 };
 use crate::{
@@ -244,6 +246,25 @@ fn on_tall_stack<T>(work: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(NEEDED, TALL, work)
 }
 
+/// Does work of planners that is no statement's own on a thread of its own, until nobody waits for it any more.
+pub(super) async fn aside<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let abandoned = CancellationToken::new();
+    let _guard = abandoned.clone().drop_guard();
+    let runtime = tokio::runtime::Handle::current();
+    let task = tokio::task::spawn_blocking(move || {
+        on_tall_stack(|| {
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
+                    done = work => done,
+                }
+            })
+        })
+    });
+    task.await.unwrap_or_else(|_| Err(Error::internal("planning failed; see the engine's log")))
+}
+
 /// The answer of a change: one row `count`.
 pub(super) fn count_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]))
@@ -267,8 +288,9 @@ async fn describe(case: &mut Case, sql: &str, row: Option<&RecordBatch>) -> Resu
         Kind::ShowSettings(_) => return Ok(of(settings::schema(), StatementKind::Query)),
         Kind::Describe(_) => return Ok(of(explain::description_schema(), StatementKind::Query)),
         Kind::Explain { inner, options } => {
-            let plan = bind_query(case, *inner).await?.plan;
-            let parameters = parameters(&plan)?;
+            let bound = bind_query(case, *inner).await?;
+            bound.check_described()?;
+            let parameters = parameters(&bound.plan)?;
             return Ok(StatementShape { schema: explain::schema(options), parameters, kind: StatementKind::Query });
         }
         Kind::Insert { target, statement } => {
@@ -312,9 +334,11 @@ async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef
             | Kind::Set(_)
             | Kind::Prepare { .. }
             | Kind::Deallocate { .. }
+            | Kind::CreateView(..)
+            | Kind::DropView { .. }
     );
-    if fixed && parameters.is_some() {
-        return Err(Error::invalid("this statement takes no parameters"));
+    if fixed {
+        none_given(parameters)?;
     }
     match kind {
         Kind::Query(parsed) => {
@@ -328,12 +352,14 @@ async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef
             Ok((Work::Rows(Box::new(rows)), schema, StatementKind::Query))
         }
         Kind::Explain { options, inner } if options.policy => {
-            let batch = explain::decisions(case, &inner).await?;
+            let batch = explain::decisions(case, *inner).await?;
             let schema = batch.schema();
             Ok((Work::Ready(batch), schema, StatementKind::Query))
         }
         Kind::Explain { options, inner } => {
-            let rows = plan_query(case, *inner, parameters).await?;
+            let bound = bind_query(case, *inner).await?;
+            bound.check_described()?;
+            let rows = plan_bound(case, bound, parameters).await?;
             let work = Work::Explain(Explain { rows: Box::new(rows), options });
             Ok((work, explain::schema(options), StatementKind::Query))
         }
@@ -374,9 +400,20 @@ async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef
             let write = write::plan_insert(case, &target, statement, parameters).await?;
             Ok((Work::Write(Box::new(write)), count_schema(), StatementKind::Update))
         }
-        other => write::plan_definition(case, other, parameters)
-            .await
-            .map(|work| (work, count_schema(), StatementKind::Definition)),
+        Kind::CreateView(create, text) => views::plan_create(case, *create, text).await.map(defined),
+        Kind::DropView { names, if_exists } => views::plan_drop(case, names, if_exists).await.map(defined),
+        other => write::plan_definition(case, other, parameters).await.map(defined),
+    }
+}
+
+fn defined(work: Work) -> (Work, SchemaRef, StatementKind) {
+    (work, count_schema(), StatementKind::Definition)
+}
+
+fn none_given(parameters: Option<&RecordBatch>) -> Result<()> {
+    match parameters {
+        Some(_) => Err(Error::invalid("this statement takes no parameters")),
+        None => Ok(()),
     }
 }
 
@@ -386,6 +423,10 @@ async fn plan_query(
     row: Option<&RecordBatch>,
 ) -> Result<Rows> {
     let bound = bind_query(case, statement).await?;
+    plan_bound(case, bound, row).await
+}
+
+async fn plan_bound(case: &mut Case, bound: Bound, row: Option<&RecordBatch>) -> Result<Rows> {
     let plan = with_parameters(bound.plan, row)?;
     plan_rows(case, plan, bound.tables, &bound.state).await
 }
@@ -485,7 +526,7 @@ fn codecs(session: &Session, plan: &LogicalPlan) -> Result<Vec<Arc<dyn PhysicalE
 async fn describe_table(case: &mut Case, name: &TableName) -> Result<RecordBatch> {
     let session = case.session.clone();
     if name.schema == super::resolve::INFORMATION_SCHEMA {
-        let table = super::information_schema::table(&session, name).await?;
+        let table = super::information_schema::table(&session, name, Own::Columns).await?;
         return explain::description(&datafusion::catalog::TableProvider::schema(&table));
     }
     let loaded = load_one(case, name, Action::Describe).await?;
@@ -501,5 +542,8 @@ async fn describe_table(case: &mut Case, name: &TableName) -> Result<RecordBatch
     if !shown.is_permit() {
         return Err(refusal(name, discover, Action::Describe));
     }
-    explain::description(&*super::listing::visible_schema(&*loaded.table, select, describe)?)
+    match loaded.table.view() {
+        None => explain::description(&*super::listing::visible_schema(&*loaded.table, select, describe)?),
+        Some(_) => explain::description(&*views::columns(case, name).await?),
+    }
 }

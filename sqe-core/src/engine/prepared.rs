@@ -20,6 +20,7 @@ use datafusion::{
 use super::{
     bind::{bind_against, parameters},
     constants,
+    sources::Scope,
     trail::Case,
 };
 use crate::{Error, Result};
@@ -112,7 +113,8 @@ pub(super) async fn prepared(case: &Case, sql: String, types: Vec<AstType>, para
 async fn arrow_types(case: &Case, data_types: Vec<AstType>) -> Result<Vec<DataType>> {
     let broken = || Error::internal("the types of a prepared statement cannot be read");
     let statement = DFParser::parse_sql("SELECT 1")?.pop_front().ok_or_else(broken)?;
-    let bound = bind_against(case, typed(statement, &data_types), Vec::new(), Vec::new()).await?;
+    let bound =
+        bind_against(case, typed(statement, &data_types), &Scope::of(&case.session), Vec::new(), Vec::new()).await?;
     match bound.plan {
         LogicalPlan::Statement(PlanStatement::Prepare(prepare)) => {
             Ok(prepare.fields.iter().map(|field| field.data_type().clone()).collect())

@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, error::Error as _, sync::Arc};
 
-use datafusion::common::TableReference;
 use futures::future::join_all;
 
-use super::{Session, decide::decide, listing::is_of_one_table, trail::Case};
+use super::{Session, decide::decide, listing::is_of_one_table, sources::Wanted, trail::Case};
 use crate::{
     Access, Action, Decision, Error, ErrorKind, Resource, Result, TableId, TableName,
-    catalog::{CatalogSession, CatalogTable},
+    catalog::{CatalogSession, CatalogTable, ViewDefinition},
     govern::GovernedTable,
     policy::TableFacts,
 };
@@ -20,18 +19,6 @@ pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
 pub(super) struct Loaded {
     pub(super) table: Arc<dyn CatalogTable>,
     pub(super) session: Arc<dyn CatalogSession>,
-}
-
-/// The full name that a reference stands for.
-pub(super) fn full_name(session: &Session, reference: &TableReference) -> TableName {
-    let (catalog, schema) = session.defaults();
-    match reference {
-        TableReference::Bare { table } => TableName::new(catalog, schema, table.as_ref()),
-        TableReference::Partial { schema, table } => TableName::new(catalog, schema.as_ref(), table.as_ref()),
-        TableReference::Full { catalog, schema, table } => {
-            TableName::new(catalog.as_ref(), schema.as_ref(), table.as_ref())
-        }
-    }
 }
 
 /// The full name that the parts of an object name stand for.
@@ -151,75 +138,115 @@ async fn as_if_missing(session: &Session, name: &TableName) -> Error {
     }
 }
 
-/// Resolves and decides all tables that a statement reads.
-///
-/// # Errors
-/// `NotFound` for a table that is missing or may not be known, `PermissionDenied` for one that may be known and not
-/// read; those of [`unloaded`]. All tables are noted for the trail before the first error is returned.
-pub(super) async fn readable(case: &mut Case, names: &[TableName]) -> Result<Vec<Arc<GovernedTable>>> {
-    let mut governed = Vec::with_capacity(names.len());
-    let mut failure: Option<Error> = None;
-    for one in judged(case, names).await? {
-        match one {
-            Ok(table) => governed.push(table),
-            Err(error) => failure = Some(worse(failure, error)),
-        }
-    }
-    failure.map_or(Ok(governed), Err)
+/// What a person may read, as far as its own name goes.
+pub(super) enum Judged {
+    Table(Arc<GovernedTable>),
+    /// A view: what it reads is not looked at yet.
+    View {
+        definition: ViewDefinition,
+        /// Whether this person may describe it.
+        described: bool,
+    },
 }
 
-/// The same, table by table.
+/// Resolves and decides tables and views that a statement reads, one by one.
 ///
 /// # Errors
-/// `Unavailable` if the policy engine does not answer.
-pub(super) async fn judged(case: &mut Case, names: &[TableName]) -> Result<Vec<Result<Arc<GovernedTable>>>> {
+/// `Unavailable` if the policy engine does not answer. Each has its own: `NotFound` if it is missing or may not be known,
+/// `PermissionDenied` if it may be known and not read; those of [`unloaded`].
+pub(super) async fn judged(case: &mut Case, wanted: &[Wanted]) -> Result<Vec<Result<Judged>>> {
     let session = case.session.clone();
-    let loaded = load(&session, names).await;
+    let names: Vec<TableName> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
+    let loaded = load(&session, &names).await;
     let mut accesses = Vec::with_capacity(2 * names.len());
     for (name, loaded) in names.iter().zip(&loaded) {
         match loaded {
-            Ok(loaded) => accesses.extend(
-                [Action::Discover, Action::Select]
-                    .map(|action| Access::new(action, Resource::Table(loaded.table.facts().clone()))),
-            ),
+            Ok(loaded) => {
+                let actions = [Action::Discover, Action::Select].into_iter();
+                let actions = actions.chain(loaded.table.view().map(|_| Action::Describe));
+                let facts = loaded.table.facts();
+                accesses.extend(actions.map(|action| Access::new(action, Resource::Table(facts.clone()))));
+            }
             Err(_) => accesses.push(discovery(name)),
         }
     }
     let mut decisions = decide(&session, &accesses).await?.into_iter();
     let mut next = || decisions.next().ok_or_else(|| Error::internal("a decision is missing"));
     let mut judged = Vec::with_capacity(names.len());
-    for (name, loaded) in names.iter().zip(loaded) {
-        let one = match loaded {
+    for (wanted, loaded) in wanted.iter().zip(loaded) {
+        judged.push(match loaded {
             Ok(loaded) => {
                 let (discover, select) = (next()?, next()?);
+                let describe = if loaded.table.view().is_some() { Some(next()?) } else { None };
                 let effective = of_known(&discover, &select);
-                case.note_decision(loaded.table.facts().id.clone(), Action::Select, effective, loaded.table.snapshot());
-                govern(case, name, loaded, &discover, effective)
+                match describe {
+                    None => governed(case, wanted, loaded, &discover, effective).map(Judged::Table),
+                    Some(describe) => viewed(case, wanted, &loaded, &discover, effective, &describe),
+                }
             }
             Err(error) => {
                 let discover = next()?;
-                Err(unloaded(case, name, Action::Select, error, &discover).await)
+                Err(unloaded(case, &wanted.name, Action::Select, error, &discover).await)
             }
-        };
-        judged.push(one.map(Arc::new));
+        });
     }
     Ok(judged)
 }
 
-fn govern(
-    case: &Case,
-    name: &TableName,
-    loaded: Loaded,
+fn governed(
+    case: &mut Case,
+    wanted: &Wanted,
+    mut loaded: Loaded,
     discover: &Decision,
     select: &Decision,
-) -> Result<GovernedTable> {
+) -> Result<Arc<GovernedTable>> {
+    // Only for those who may read it: whether there is such a state is a fact about the table.
+    let state = match &wanted.version {
+        Some(version) if select.is_permit() => {
+            let now = loaded.table.facts().id.clone();
+            loaded.table.at(version).and_then(|older| match older.facts().id == now {
+                true => Ok(Some(older)),
+                false => Err(Error::internal("a catalog answered with the state of another table")),
+            })
+        }
+        _ => Ok(None),
+    };
+    if let Ok(Some(older)) = &state {
+        loaded.table = Arc::clone(older);
+    }
+    let id = loaded.table.facts().id.clone();
+    case.note_decision(id, Action::Select, select, state.as_ref().ok().and_then(|_| loaded.table.snapshot()));
+    state?;
     if !select.is_permit() {
-        return Err(refusal(name, discover, Action::Select));
+        return Err(refusal(&wanted.name, discover, Action::Select));
     }
     let session = &case.session;
     let principal = session.identity().principal.clone();
     let key = session.engine().mask_key.clone();
-    GovernedTable::new(case.query, select, loaded.table, loaded.session, principal, key)
+    GovernedTable::new(case.query, select, loaded.table, loaded.session, principal, key).map(Arc::new)
+}
+
+fn viewed(
+    case: &mut Case,
+    wanted: &Wanted,
+    loaded: &Loaded,
+    discover: &Decision,
+    select: &Decision,
+    describe: &Decision,
+) -> Result<Judged> {
+    let name = &wanted.name;
+    case.note_decision(loaded.table.facts().id.clone(), Action::Select, select, None);
+    let Some(restrictions) = select.restrictions() else { return Err(refusal(name, discover, Action::Select)) };
+    if !restrictions.is_none() {
+        return Err(Error::denied(format!(
+            "policy shows you a part of view {name} only, which is not offered: restrict the tables that it reads"
+        )));
+    }
+    if wanted.version.is_some() {
+        return Err(Error::invalid(format!("{name} is a view, which has no older states; ask for one inside of it")));
+    }
+    let definition = loaded.table.view().cloned().ok_or_else(|| Error::internal("a view has no definition"))?;
+    Ok(Judged::View { definition, described: describe.is_permit() })
 }
 
 /// The decision that holds: nothing is permitted on a table that a person may not know of.

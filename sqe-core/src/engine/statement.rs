@@ -6,8 +6,9 @@ use datafusion::sql::{
     parser::{DFParserBuilder, ResetStatement, Statement as Parsed},
     sqlparser::{
         ast::{
-            CreateTable, DataType, Expr, FromTable, Ident, Insert, ObjectName, ObjectType, SchemaName,
-            ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions, Statement as Ast, TableObject,
+            CreateTable, CreateTableOptions, CreateView, DataType, Expr, FromTable, Ident, Insert, ObjectName,
+            ObjectType, SchemaName, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions,
+            Statement as Ast, TableObject,
         },
         dialect::GenericDialect,
         keywords::Keyword,
@@ -15,7 +16,7 @@ use datafusion::sql::{
     },
 };
 
-use super::{ignored, settings, shape};
+use super::{ignored, recursive, settings, shape, versions};
 use crate::{Error, Result};
 
 mod explained;
@@ -53,6 +54,10 @@ pub(super) enum Kind {
     DropTable { names: Vec<ObjectName>, if_exists: bool },
     /// Drops schemas.
     DropSchema { names: Vec<ObjectName>, if_exists: bool },
+    /// Creates a view of the query with this text, or replaces one.
+    CreateView(Box<CreateView>, String),
+    /// Drops views.
+    DropView { names: Vec<ObjectName>, if_exists: bool },
 }
 
 impl Kind {
@@ -73,6 +78,8 @@ impl Kind {
             Self::CreateSchema { .. } => "CREATE SCHEMA",
             Self::DropTable { .. } => "DROP TABLE",
             Self::DropSchema { .. } => "DROP SCHEMA",
+            Self::CreateView(..) => "CREATE VIEW",
+            Self::DropView { .. } => "DROP VIEW",
         }
     }
 }
@@ -95,6 +102,7 @@ pub(super) fn check_length(sql: &str, limit: usize) -> Result<()> {
 /// `InvalidInput` for a syntax error, no statement or several; `Unsupported` for what this engine does not offer.
 pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
     check_length(sql, limit)?;
+    let written = sql;
     let sql = familiar(sql)?;
     if let Some((options, inner)) = explanation(&sql)? {
         return match parse(&inner, limit)? {
@@ -102,23 +110,25 @@ pub(super) fn parse(sql: &str, limit: usize) -> Result<Kind> {
             _ => Err(Error::unsupported("EXPLAIN is offered for queries only")),
         };
     }
-    let dialect = shape::MeteredDialect::new(sql.len());
+    let dialect = shape::MeteredDialect::new(sql.len()).with_versions(sql.contains(versions::CLAUSE));
     let parsed = DFParserBuilder::new(sql.as_ref())
         .with_dialect(&dialect)
         .build()
         .and_then(|mut parser| parser.parse_statements());
     dialect.check()?;
     let mut statements = parsed.map_err(|error| Error::invalid(format!("syntax error: {}", syntax_message(&error))))?;
-    let Some(statement) = statements.pop_front() else {
+    let Some(mut statement) = statements.pop_front() else {
         return Err(Error::invalid("there is no statement; send one SQL statement"));
     };
     if !statements.is_empty() {
         return Err(Error::invalid("there are several statements; send them one by one"));
     }
     shape::check_relations(&statement)?;
+    recursive::rewrite(&mut statement)?;
     match statement {
         Parsed::Statement(ast) => match *ast {
             Ast::Prepare { name, data_types, .. } => prepare(&sql, name, data_types, limit),
+            Ast::CreateView(create) => create_view(create, written),
             ast => classify(Parsed::Statement(Box::new(ast))),
         },
         other => classify(other),
@@ -143,9 +153,50 @@ fn explanation(sql: &str) -> Result<Option<(Options, String)>> {
     Ok(Some((options, written(inner))))
 }
 
-/// A statement to keep: its text is what follows the first AS outside of brackets.
+/// A statement to keep.
 fn prepare(sql: &str, name: Ident, types: Vec<DataType>, limit: usize) -> Result<Kind> {
-    let tokens = tokens(sql).unwrap_or_default();
+    let inner = after_as(sql).ok_or_else(|| Error::internal("a PREPARE has no statement"))?;
+    match parse(&inner, limit)? {
+        Kind::Prepare { .. } | Kind::Execute { .. } | Kind::Deallocate { .. } | Kind::Set(_) => {
+            Err(Error::unsupported("only statements that read or change data can be prepared"))
+        }
+        _ => Ok(Kind::Prepare { name: normal(&name), types, sql: inner }),
+    }
+}
+
+/// A view. Its query is kept as it was written.
+fn create_view(create: CreateView, written: &str) -> Result<Kind> {
+    let ast = Ast::CreateView(create);
+    ignored::refuse(&ast)?;
+    let Ast::CreateView(create) = ast else { return Err(Error::internal("a statement took a wrong turn")) };
+    let plain = !(create.or_alter
+        || create.materialized
+        || create.secure
+        || create.temporary
+        || create.with_no_schema_binding
+        || create.copy_grants)
+        && create.cluster_by.is_empty()
+        && create.options == CreateTableOptions::None
+        && create.comment.is_none()
+        && create.to.is_none()
+        && create.params.is_none()
+        && create.columns.iter().all(|column| column.data_type.is_none() && column.options.is_none());
+    if !plain {
+        return Err(Error::unsupported(
+            "write CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(column, …)] AS query; the rest is not offered",
+        ));
+    }
+    if create.or_replace && create.if_not_exists {
+        return Err(Error::invalid("write OR REPLACE or IF NOT EXISTS, not both"));
+    }
+    let text = after_as(written).ok_or_else(|| Error::internal("a view has no query"))?;
+    let text = text.trim().trim_end_matches(';').trim_end().to_owned();
+    Ok(Kind::CreateView(Box::new(create), text))
+}
+
+/// What follows the first AS outside of brackets.
+fn after_as(sql: &str) -> Option<String> {
+    let tokens = tokens(sql)?;
     let mut open = 0_usize;
     let begin = tokens.iter().position(|token| {
         match token {
@@ -157,14 +208,7 @@ fn prepare(sql: &str, name: Ident, types: Vec<DataType>, limit: usize) -> Result
             matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("as"));
         open == 0 && is_as
     });
-    let inner = begin.and_then(|begin| tokens.get(begin + 1..));
-    let inner = written(inner.ok_or_else(|| Error::internal("a PREPARE has no statement"))?);
-    match parse(&inner, limit)? {
-        Kind::Prepare { .. } | Kind::Execute { .. } | Kind::Deallocate { .. } | Kind::Set(_) => {
-            Err(Error::unsupported("only statements that read or change data can be prepared"))
-        }
-        _ => Ok(Kind::Prepare { name: normal(&name), types, sql: inner }),
-    }
+    begin.and_then(|begin| tokens.get(begin + 1..)).map(written)
 }
 
 /// `None` for what does not split into tokens.
@@ -222,7 +266,10 @@ fn classify_ast(ast: Ast) -> Result<Kind> {
             Some(name) => Ok(Kind::Describe(name)),
             None => Err(Error::invalid("SHOW COLUMNS needs a table; write SHOW COLUMNS FROM table")),
         },
-        Ast::ShowTables { show_options, .. } => show_tables(&show_options).map(Kind::Show),
+        Ast::ShowTables { show_options, .. } => show_relations(&show_options, "").map(Kind::Show),
+        Ast::ShowViews { materialized: false, show_options, .. } => {
+            show_relations(&show_options, " AND table_type = 'VIEW'").map(Kind::Show)
+        }
         Ast::ShowSchemas { show_options, .. } | Ast::ShowDatabases { show_options, .. } => {
             show_schemas(&show_options).map(Kind::Show)
         }
@@ -257,6 +304,9 @@ fn classify_ast(ast: Ast) -> Result<Kind> {
         }
         Ast::Drop { object_type: ObjectType::Table, names, if_exists, cascade: false, .. } => {
             Ok(Kind::DropTable { names, if_exists })
+        }
+        Ast::Drop { object_type: ObjectType::View, names, if_exists, cascade: false, .. } => {
+            Ok(Kind::DropView { names, if_exists })
         }
         Ast::Drop { object_type: ObjectType::Schema, names, if_exists, cascade: false, .. } => {
             Ok(Kind::DropSchema { names, if_exists })
@@ -320,7 +370,7 @@ fn shown_in(options: &ShowStatementOptions) -> Option<Vec<String>> {
     Some(name.0.iter().filter_map(|part| part.as_ident()).map(normal).collect())
 }
 
-fn show_tables(options: &ShowStatementOptions) -> Result<String> {
+fn show_relations(options: &ShowStatementOptions, which: &str) -> Result<String> {
     let like = pattern(options.filter_position.as_ref(), "table_name")?;
     let (source, place) = match shown_in(options).as_deref() {
         None => ("information_schema.tables".to_owned(), "table_schema <> 'information_schema'".to_owned()),
@@ -331,7 +381,7 @@ fn show_tables(options: &ShowStatementOptions) -> Result<String> {
         _ => return Err(Error::invalid("SHOW TABLES takes FROM schema or FROM catalog.schema")),
     };
     Ok(format!(
-        "SELECT table_catalog, table_schema, table_name, table_type FROM {source} WHERE {place}{like} ORDER BY 1, 2, 3"
+        "SELECT table_catalog, table_schema, table_name, table_type FROM {source} WHERE {place}{like}{which} ORDER BY 1, 2, 3"
     ))
 }
 
@@ -405,7 +455,8 @@ fn partition_item(expr: &Expr) -> Result<(String, String)> {
 }
 
 /// The text in the words that the parser and the planner know: `PARTITIONED BY` becomes `PARTITION BY`, each `?` becomes the
-/// next of `$1`, `$2`, …, and `doc -> 'key'` becomes `(doc) -> 'key'`, since it would be a function of `doc`.
+/// next of `$1`, `$2`, …, `doc -> 'key'` becomes `(doc) -> 'key'`, since it would be a function of `doc`, and
+/// `FOR VERSION AS OF 5` becomes `FOR SYSTEM_TIME AS OF version(5)`.
 ///
 /// # Errors
 /// `InvalidInput` for an expression that nests deeper than planners can follow.
@@ -417,14 +468,21 @@ fn familiar(sql: &str) -> Result<Cow<'_, str>> {
     shape::check_text(&tokens, shape::HEIGHT)?;
     let strange = |token: &Token| matches!(token, Token::Placeholder(mark) if mark == "?") || is_partitioned(token);
     let documents = documents(&tokens);
-    if documents.is_empty() && !tokens.iter().any(strange) {
+    let clauses = versions::written(&tokens);
+    if documents.is_empty() && clauses.is_empty() && !tokens.iter().any(strange) {
         return Ok(sql.into());
     }
+    let begins: BTreeSet<usize> = clauses.iter().map(|clause| clause.begin).collect();
+    let words: BTreeSet<usize> = clauses.iter().flat_map(|clause| clause.begin..=clause.end).collect();
+    let numbers: BTreeSet<usize> = clauses.iter().filter_map(|clause| clause.version).collect();
     let mut out = String::with_capacity(sql.len() + 8);
     let mut parameters = 0;
     for (at, token) in tokens.into_iter().enumerate() {
         let _ = match &token {
+            _ if begins.contains(&at) => write!(out, "{}", versions::CLAUSE),
+            _ if words.contains(&at) => Ok(()),
             token if documents.contains(&at) => write!(out, "({token})"),
+            token if numbers.contains(&at) => write!(out, "{}", versions::as_time(token)),
             Token::Placeholder(mark) if mark == "?" => {
                 parameters += 1;
                 write!(out, "${parameters}")

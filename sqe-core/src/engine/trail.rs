@@ -161,9 +161,10 @@ impl Case {
         })?;
         for access in &mut self.tables {
             if access.action == Action::Select
-                && let Some(columns) = uses.remove(&access.table)
+                && let Some(columns) = uses.get(&access.table)
             {
-                access.columns = columns.into_values().collect();
+                // Of a table of which several states are read, each is told with what is read of them together.
+                access.columns = columns.values().cloned().collect();
             }
         }
         Ok(())

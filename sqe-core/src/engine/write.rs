@@ -16,15 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Session,
-    bind::{Source, bind_against, bind_query, bind_sources, with_parameters},
+    bind::{bind_against, bind_query, with_parameters},
     decide::decide,
     plan::{Rows, Work, count_batch, plan_rows},
     prepared::{typed, untyped},
     resolve::{INFORMATION_SCHEMA, Loaded, load, load_one, name_of_parts, of_known, refusal},
     run::{Ledger, Stop, concluded, start, wrap},
+    sources::{Own, Scope, Source, bind_sources},
     statement::{self, Kind},
     trail::Case,
     vend::{runtime, vend},
+    versions,
 };
 use crate::{
     Access, Action, Decision, Error, ErrorKind, QueryId, Resource, Result, TableId, TableName,
@@ -66,21 +68,23 @@ pub(super) struct BoundInsert {
     target: Loaded,
 }
 
-pub(super) async fn bind_insert(case: &mut Case, target: &ObjectName, statement: Parsed) -> Result<BoundInsert> {
+pub(super) async fn bind_insert(case: &mut Case, target: &ObjectName, mut statement: Parsed) -> Result<BoundInsert> {
     let session = case.session.clone();
     let name = name_of_parts(&session, &statement::parts(target)?)?;
     if name.schema == INFORMATION_SCHEMA {
         return Err(Error::denied("information_schema cannot be changed"));
     }
+    let (versions, scope) = (versions::take(case, &mut statement).await?, Scope::of(&session));
     let Parsed::Statement(ast) = &statement else { return Err(Error::internal("an INSERT is not one")) };
     let Ast::Insert(insert) = &**ast else { return Err(Error::internal("an INSERT is not one")) };
     let Some(query) = insert.source.clone() else {
         return Err(Error::unsupported("INSERT needs VALUES or a query; DEFAULT VALUES is not offered"));
     };
-    let sources = bind_sources(case, &Parsed::Statement(Box::new(Ast::Query(query)))).await?;
+    let query = Parsed::Statement(Box::new(Ast::Query(query)));
+    let sources = bind_sources(case, &query, &scope, &versions, Own::Rows).await?;
     let (loaded, table) = writable(case, &name).await?;
     let statement = typed(statement, &case.types);
-    let bound = bind_against(case, statement, sources, vec![Source::governed(name, table)]).await?;
+    let bound = bind_against(case, statement, &scope, sources, vec![Source::governed(name, table)]).await?;
     let LogicalPlan::Dml(dml) = untyped(bound.plan) else {
         return Err(Error::internal("an INSERT was bound to something else"));
     };
@@ -115,6 +119,7 @@ pub(super) async fn writable(case: &mut Case, name: &TableName) -> Result<(Loade
     if !insert.is_permit() {
         return Err(refusal(name, discover, Action::Insert));
     }
+    table_only(name, &loaded)?;
     let principal = session.identity().principal.clone();
     let key = session.engine().mask_key.clone();
     let (table, source) = (Arc::clone(&loaded.table), Arc::clone(&loaded.session));
@@ -192,7 +197,11 @@ pub(super) async fn plan_definition(case: &mut Case, kind: Kind, parameters: Opt
     }
 }
 
-fn change(case: &Case, steps: Vec<(Arc<dyn CatalogSession>, CatalogChange)>, ignore: Option<ErrorKind>) -> Work {
+pub(super) fn change(
+    case: &Case,
+    steps: Vec<(Arc<dyn CatalogSession>, CatalogChange)>,
+    ignore: Option<ErrorKind>,
+) -> Work {
     let grant = WriteGrant::mint(case.query, case.session.identity().principal.clone());
     Work::Change(Change { steps, grant, ignore })
 }
@@ -250,8 +259,23 @@ async fn droppable(case: &mut Case, name: &TableName) -> Result<(Arc<dyn Catalog
     Ok((loaded.session, table))
 }
 
+/// Tells those who may know of a view that it is one.
+fn table_only(name: &TableName, loaded: &Loaded) -> Result<()> {
+    match loaded.table.view() {
+        Some(_) => Err(Error::invalid(format!("{name} is a view; this is offered for tables only"))),
+        None => Ok(()),
+    }
+}
+
 /// A table that this person may drop.
 pub(super) async fn to_drop(case: &mut Case, name: &TableName) -> Result<Loaded> {
+    let loaded = to_remove(case, name).await?;
+    table_only(name, &loaded)?;
+    Ok(loaded)
+}
+
+/// A table or a view that this person may drop.
+pub(super) async fn to_remove(case: &mut Case, name: &TableName) -> Result<Loaded> {
     let loaded = load_one(case, name, Action::Drop).await?;
     let facts = loaded.table.facts().clone();
     let accesses = [Action::Discover, Action::Drop].map(|action| Access::new(action, Resource::Table(facts.clone())));
@@ -299,7 +323,7 @@ async fn plan_create_table(case: &mut Case, mut create: CreateTable, parameters:
         return Err(Error::invalid("a table needs columns; list them or write CREATE TABLE … AS SELECT …"));
     }
     let statement = Parsed::Statement(Box::new(Ast::CreateTable(create)));
-    let bound = bind_against(case, statement, Vec::new(), Vec::new()).await?;
+    let bound = bind_against(case, statement, &Scope::of(&session), Vec::new(), Vec::new()).await?;
     let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) = bound.plan else {
         return Err(Error::unsupported("only plain CREATE TABLE is offered"));
     };

@@ -90,6 +90,9 @@ impl GovernedTable {
         let Effect::Permit(restrictions) = &decision.effect else {
             return Err(Error::denied(format!("you may not read {}", raw.facts().id.name)));
         };
+        if raw.view().is_some() {
+            return Err(Error::internal(format!("view {} was to be read like a table", raw.facts().id.name)));
+        }
         let schema = check_schema(&*raw)?;
         let columns = visible_columns(&schema, restrictions)?;
         let visible = schema_of(&schema, &columns);

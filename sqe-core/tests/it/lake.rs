@@ -26,8 +26,8 @@ use parking_lot::Mutex;
 use sqe_core::{
     Column, ColumnType, Error, FieldId, Principal, Result, TableId, TableName,
     catalog::{
-        CatalogChange, CatalogProvider, CatalogSession, CatalogTable, NewTable, OpenRequest, ScanRequest, TableWrite,
-        WriteRequest, WriteTarget,
+        CatalogChange, CatalogProvider, CatalogSession, CatalogTable, NewTable, NewView, OpenRequest, ScanRequest,
+        TableVersion, TableWrite, ViewDefinition, WriteRequest, WriteTarget,
     },
     govern::{FIELD_ID_KEY, WriteGrant, field_id},
     policy::TableFacts,
@@ -40,6 +40,15 @@ struct Stored {
     owner: Option<Principal>,
     batch: RecordBatch,
     version: i64,
+    view: Option<ViewDefinition>,
+    /// The states before this one, from the first, which has the version 1.
+    before: Vec<RecordBatch>,
+}
+
+impl Stored {
+    fn new(owner: Option<Principal>, batch: RecordBatch) -> Self {
+        Self { uuid: Uuid::new_v4(), owner, batch, version: 1, view: None, before: Vec::new() }
+    }
 }
 
 type Tables = Arc<Mutex<BTreeMap<String, BTreeMap<String, Stored>>>>;
@@ -59,8 +68,15 @@ impl Lake {
     /// Puts a table of one batch; field ids are the positions from 1.
     pub fn put(&self, schema: &str, table: &str, batch: RecordBatch) {
         let batch = with_ids(&batch);
-        let stored = Stored { uuid: Uuid::new_v4(), owner: None, batch, version: 1 };
+        let stored = Stored::new(None, batch);
         self.tables.lock().entry(schema.to_owned()).or_default().insert(table.to_owned(), stored);
+    }
+
+    /// Changes a view behind the engine's back.
+    pub fn redefine(&self, schema: &str, view: &str, definition: ViewDefinition) {
+        let mut schemas = self.tables.lock();
+        let stored = schemas.get_mut(schema).and_then(|tables| tables.get_mut(view)).unwrap();
+        stored.view = Some(definition);
     }
 
     pub fn add_schema(&self, schema: &str) {
@@ -143,6 +159,23 @@ impl CatalogTable for Table {
     fn as_any(&self) -> &dyn Any {
         self
     }
+
+    fn view(&self) -> Option<&ViewDefinition> {
+        self.stored.view.as_ref()
+    }
+
+    fn at(&self, version: &TableVersion) -> Result<Arc<dyn CatalogTable>> {
+        let TableVersion::Snapshot(id) = version else {
+            return Err(Error::unsupported("this lake knows its states by number only"));
+        };
+        let mut stored = self.stored.clone();
+        if *id != stored.version {
+            let older = usize::try_from(*id - 1).ok().and_then(|at| stored.before.get(at));
+            stored.batch = older.ok_or_else(|| Error::not_found(format!("there is no state {id}")))?.clone();
+            stored.version = *id;
+        }
+        Ok(Arc::new(Self { facts: self.facts.clone(), stored }))
+    }
 }
 
 #[async_trait]
@@ -209,7 +242,22 @@ impl CatalogSession for Opened {
                 schemas.remove(&schema);
             }
             CatalogChange::CreateTable(new) => create(&mut schemas, &new, &schema_with_ids(&new.schema), Vec::new())?,
-            CatalogChange::DropTable { table: TableId { name, uuid, .. } } => {
+            CatalogChange::CreateView(new) => {
+                let tables = schemas.get_mut(&new.name.schema).ok_or_else(|| Error::not_found("no such schema"))?;
+                if tables.contains_key(&new.name.table) {
+                    return Err(Error::already_exists(format!("table {} exists", new.name)));
+                }
+                tables.insert(new.name.table.clone(), view(&new));
+            }
+            CatalogChange::ReplaceView(old, new) => {
+                let tables = schemas.get_mut(&new.name.schema).ok_or_else(|| Error::not_found("no such schema"))?;
+                let known = tables.get(&new.name.table).filter(|stored| stored.uuid == old.facts().id.uuid);
+                let known = known.ok_or_else(|| Error::conflict("the view changed"))?;
+                let next = Stored { uuid: known.uuid, owner: known.owner.clone(), ..view(&new) };
+                tables.insert(new.name.table.clone(), next);
+            }
+            CatalogChange::DropTable { table: TableId { name, uuid, .. } }
+            | CatalogChange::DropView { view: TableId { name, uuid, .. } } => {
                 let tables = schemas.get_mut(&name.schema).ok_or_else(|| Error::not_found("no such schema"))?;
                 let stored = tables.get(&name.table).ok_or_else(|| Error::not_found("no such table"))?;
                 if stored.uuid != uuid {
@@ -245,6 +293,11 @@ impl Opened {
     }
 }
 
+fn view(new: &NewView) -> Stored {
+    let batch = RecordBatch::new_empty(schema_with_ids(&new.schema));
+    Stored { view: Some(new.definition.clone()), ..Stored::new(Some(new.owner.clone()), batch) }
+}
+
 fn create(
     schemas: &mut BTreeMap<String, BTreeMap<String, Stored>>,
     new: &NewTable,
@@ -256,8 +309,7 @@ fn create(
         return Err(Error::already_exists(format!("table {} exists", new.name)));
     }
     let batch = concat_batches(schema, &rows)?;
-    let stored = Stored { uuid: Uuid::new_v4(), owner: Some(new.owner.clone()), batch, version: 1 };
-    tables.insert(new.name.table.clone(), stored);
+    tables.insert(new.name.table.clone(), Stored::new(Some(new.owner.clone()), batch));
     Ok(())
 }
 
@@ -290,7 +342,8 @@ impl TableWrite for Append {
         }
         let stored = schemas.get_mut(&self.name.schema).and_then(|tables| tables.get_mut(&self.name.table));
         let stored = stored.ok_or_else(|| Error::conflict("the table was dropped"))?;
-        stored.batch = concat_batches(&self.schema, std::iter::once(&stored.batch).chain(&rows))?;
+        let next = concat_batches(&self.schema, std::iter::once(&stored.batch).chain(&rows))?;
+        stored.before.push(std::mem::replace(&mut stored.batch, next));
         stored.version += 1;
         Ok(count)
     }

@@ -26,4 +26,6 @@ mod properties;
 mod settings;
 mod side_channels;
 mod statements;
+mod versions;
+mod views;
 mod writes;

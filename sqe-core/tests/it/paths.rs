@@ -204,7 +204,12 @@ async fn explanations_do_not_show_what_each_restriction_holds_back(
 #[rstest]
 #[case::execute("EXECUTE p", ErrorKind::NotFound)]
 #[case::deallocate("DEALLOCATE p", ErrorKind::NotFound)]
-#[case::view("CREATE VIEW scratch.v AS SELECT * FROM people", ErrorKind::Unsupported)]
+#[case::temporary_view("CREATE TEMPORARY VIEW scratch.v AS SELECT * FROM people", ErrorKind::Unsupported)]
+#[case::bound_view("CREATE VIEW scratch.v AS SELECT * FROM people WITH NO SCHEMA BINDING", ErrorKind::Unsupported)]
+#[case::view_with_parameters(
+    "CREATE VIEW scratch.v AS INSERT INTO people SELECT * FROM people",
+    ErrorKind::InvalidInput
+)]
 #[case::materialized("CREATE MATERIALIZED VIEW scratch.v AS SELECT * FROM people", ErrorKind::Unsupported)]
 #[case::temporary("CREATE TEMPORARY TABLE v AS SELECT * FROM people", ErrorKind::Unsupported)]
 #[case::sample("SELECT * FROM people TABLESAMPLE BERNOULLI (100)", ErrorKind::Unsupported)]
@@ -216,7 +221,7 @@ async fn explanations_do_not_show_what_each_restriction_holds_back(
 #[case::snapshots("SELECT * FROM \"people$snapshots\"", ErrorKind::NotFound)]
 #[case::branch("SELECT * FROM \"people@main\"", ErrorKind::NotFound)]
 #[case::below_the_table("SELECT * FROM app.people.snapshots", ErrorKind::NotFound)]
-#[case::time_travel("SELECT * FROM people FOR SYSTEM_TIME AS OF '2020-01-01'", ErrorKind::InvalidInput)]
+#[case::changes("SELECT * FROM people FOR VERSION BETWEEN 1 AND 2", ErrorKind::InvalidInput)]
 #[case::version("SELECT * FROM people VERSION AS OF 1", ErrorKind::InvalidInput)]
 #[case::settings("SELECT * FROM information_schema.df_settings", ErrorKind::NotFound)]
 #[case::views("SELECT * FROM information_schema.routines", ErrorKind::NotFound)]

@@ -1,6 +1,9 @@
 //! People, policies and a trail, for tests.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, StringArray},
@@ -42,6 +45,7 @@ pub struct Rules {
     select: Arc<Mutex<BTreeMap<(String, String), Decision>>>,
     discover: Arc<Mutex<BTreeMap<(String, String), bool>>>,
     insert: Arc<Mutex<BTreeMap<(String, String), Decision>>>,
+    further: Arc<Mutex<BTreeSet<(String, String, Action)>>>,
     pub outage: Arc<Mutex<bool>>,
 }
 
@@ -57,6 +61,11 @@ impl Rules {
     /// Nothing is known of the table, whatever else is permitted.
     pub fn conceal(&self, subject: &str, table: &str) {
         self.discover.lock().insert((subject.into(), table.into()), false);
+    }
+
+    /// Permits something else than reading and adding.
+    pub fn permit(&self, subject: &str, table: &str, action: Action) {
+        self.further.lock().insert((subject.into(), table.into(), action));
     }
 
     pub fn insert(&self, subject: &str, table: &str) {
@@ -99,6 +108,7 @@ impl PolicyEngine for Rules {
                     let known = known.unwrap_or_else(|| permits(&self.select) || permits(&self.insert));
                     if known { Decision::permit() } else { Decision::deny() }
                 }
+                action if self.further.lock().contains(&(key.0, key.1, action)) => Decision::permit(),
                 _ => Decision::deny(),
             }
         };

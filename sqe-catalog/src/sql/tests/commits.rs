@@ -10,7 +10,10 @@ use sqe_core::{
     catalog::{NewTable, TableWrite},
 };
 
-use super::bed::{Bed, alice, columns, name};
+use super::{
+    super::database::Kind,
+    bed::{Bed, alice, columns, name},
+};
 
 fn ids(range: std::ops::Range<i64>) -> RecordBatch {
     let column: ArrayRef = Arc::new(Int64Array::from_iter_values(range));
@@ -80,7 +83,7 @@ async fn a_drop_takes_the_table_that_was_meant_and_no_other_of_its_name() {
     let entries = bed.session().entries();
     let older = entries.location("s", "t").await.unwrap().unwrap();
     bed.insert("t", ids(0..2)).await.unwrap();
-    assert!(!entries.delete("s", "t", &older).await.unwrap(), "an older state is not what is there");
+    assert!(!entries.delete(Kind::Table, "s", "t", &older).await.unwrap(), "an older state is not what is there");
     bed.session().drop_table(&first).await.unwrap();
     assert_eq!(bed.session().drop_table(&first).await.unwrap_err().kind(), ErrorKind::NotFound);
     bed.session().create_table(&new_table("t")).await.unwrap();

@@ -9,7 +9,10 @@ use sqe_core::{
     credentials::{CredentialVendor, Lease, Operation, RefusingVendor, VendRequest},
 };
 
-use super::bed::{Bed, alice, columns, name};
+use super::{
+    super::database::Kind,
+    bed::{Bed, alice, columns, name},
+};
 use crate::LocalVendor;
 
 /// Remembers what was asked for.
@@ -98,11 +101,11 @@ async fn an_entry_that_points_out_of_the_warehouse_is_refused() {
     let entries = bed.session().entries();
     for location in [format!("file://{}", outside.display()), outside.display().to_string()] {
         let before = entries.location("s", "t").await.unwrap().unwrap();
-        assert!(entries.swap("s", "t", &before, &location).await.unwrap());
+        assert!(entries.swap(Kind::Table, "s", "t", &before, &location).await.unwrap());
         assert_eq!(bed.session().load_one(&name("t")).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
     let climbing = format!("file://{}/wh/s/t/../../../secret/metadata/00000-x.metadata.json", bed.root.display());
     let before = entries.location("s", "t").await.unwrap().unwrap();
-    assert!(entries.swap("s", "t", &before, &climbing).await.unwrap());
+    assert!(entries.swap(Kind::Table, "s", "t", &before, &climbing).await.unwrap());
     assert_eq!(bed.session().load_one(&name("t")).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
 }

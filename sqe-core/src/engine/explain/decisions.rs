@@ -14,9 +14,11 @@ use arrow::{
 use datafusion::sql::parser::Statement as Parsed;
 
 use super::super::{
-    bind::names,
-    resolve::{judged, worse},
+    bind::undescribed,
+    resolve::worse,
+    sources::{Known, look},
     trail::Case,
+    versions,
 };
 use crate::{Action, Decision, Error, ErrorKind, Result, TableName, audit::Verdict, govern::GovernedTable};
 
@@ -59,25 +61,35 @@ impl Told {
     fn denied(name: TableName) -> Self {
         Self { name, verdict: Verdict::Denied, filtered: false, masked: Vec::new(), policies: None }
     }
+
+    /// A view: what is held back is told of the tables that it reads.
+    fn permitted(name: TableName) -> Self {
+        Self { verdict: Verdict::Permitted, ..Self::denied(name) }
+    }
 }
 
 fn policies(decision: &Decision) -> Option<Vec<String>> {
     decision.explainable.then(|| decision.policies.clone())
 }
 
-/// Decides about the tables that a query reads, and tells. A denial is an answer here, of a table that may be known.
+/// Decides about the tables and views that a query reads, and tells. A denial is an answer here, of a table that may be known.
 ///
 /// # Errors
-/// `NotFound` if a table is missing or may not be known; those of resolving.
-pub(in crate::engine) async fn decisions(case: &mut Case, query: &Parsed) -> Result<RecordBatch> {
-    let names = names(&case.session, query)?.tables;
-    let mut told = Vec::with_capacity(names.len());
+/// `NotFound` if a table is missing or may not be known, `PermissionDenied` for a view that may be read and not be described;
+/// those of resolving.
+pub(in crate::engine) async fn decisions(case: &mut Case, mut query: Parsed) -> Result<RecordBatch> {
+    let versions = versions::take(case, &mut query).await?;
+    let mut found = look(case, &query, &versions).await?;
+    let mut told = Vec::with_capacity(found.order.len());
     let mut failure: Option<Error> = None;
-    for (name, judged) in names.iter().zip(judged(case, &names).await?) {
-        match judged {
-            Ok(table) => told.push(Told::of(name.clone(), &table)),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => told.push(Told::denied(name.clone())),
-            Err(error) => failure = Some(worse(failure, error)),
+    for wanted in found.order {
+        match found.known.remove(&wanted) {
+            Some(Ok(Known::Table(table))) => told.push(Told::of(wanted.name, &table)),
+            Some(Ok(Known::View(view))) if view.described => told.push(Told::permitted(wanted.name)),
+            Some(Ok(Known::View(_))) => failure = Some(worse(failure, undescribed(&wanted.name))),
+            Some(Err(error)) if error.kind() == ErrorKind::PermissionDenied => told.push(Told::denied(wanted.name)),
+            Some(Err(error)) => failure = Some(worse(failure, error)),
+            None => failure = Some(Error::internal("a name of a statement was not looked for")),
         }
     }
     match failure {

@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(in crate::engine) struct MeteredDialect {
     left: Cell<usize>,
     until: Instant,
+    versions: bool,
 }
 
 impl MeteredDialect {
@@ -42,7 +43,14 @@ impl MeteredDialect {
     pub(in crate::engine) fn new(length: usize) -> Self {
         // An operand is rarely tried more than twice, and is followed by at least one byte.
         let left = length.saturating_mul(2).saturating_add(TRIES);
-        Self { left: Cell::new(left), until: Instant::now() + PATIENCE }
+        Self { left: Cell::new(left), until: Instant::now() + PATIENCE, versions: false }
+    }
+
+    /// For a statement that reads older states of tables, or not: where they can be asked for, `at` and `before` are no
+    /// names for tables.
+    pub(in crate::engine) fn with_versions(mut self, versions: bool) -> Self {
+        self.versions = versions;
+        self
     }
 
     /// Whatever the parser made of a statement that it was stopped in is not what was written.
@@ -77,6 +85,10 @@ impl Dialect for MeteredDialect {
             return Some(Err(ParserError::RecursionLimitExceeded));
         }
         GENERIC.parse_prefix(parser)
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        self.versions
     }
 
     fn dialect(&self) -> TypeId {
@@ -305,7 +317,6 @@ impl Dialect for MeteredDialect {
         supports_subquery_as_function_arg
         supports_table_hints
         supports_table_sample_before_alias
-        supports_table_versioning
         supports_top_before_distinct
         supports_trailing_commas
         supports_triple_quoted_string
