@@ -43,14 +43,14 @@ fn site() -> Site {
     site
 }
 
-fn add(site: &Site, text: &str) {
+pub(crate) fn add(site: &Site, text: &str) {
     let config = site.path().join("sqe.toml");
     let with = format!("{}{text}", fs::read_to_string(&config).unwrap());
     fs::write(config, with).unwrap();
 }
 
 /// What the operator of the machine runs, which has to succeed.
-fn operator(site: &Site, words: &[&str]) -> String {
+pub(crate) fn operator(site: &Site, words: &[&str]) -> String {
     let output = Command::new(binary()).args(words).current_dir(site.path()).output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", stderr(&output));
     stdout(&output)
