@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use rcgen::ExtendedKeyUsagePurpose;
+use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use sqe_auth::DevIssuer;
 use sqe_core::{ErrorKind, Secret};
 use sqe_flight::client::{Client, ConnectOptions};
@@ -188,6 +188,60 @@ async fn a_client_certificate_is_its_holder_where_its_authority_is_believed() {
     let sql = "SELECT DISTINCT subject FROM system.audit.access WHERE statement LIKE '%shown%' \
                AND issuer = 'urn:example:machines' AND subject = 'somebody'";
     assert_eq!(ask(auditor, sql).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_that_tls_trusts_and_no_provider_knows_is_nobodys() {
+    let (own, clients) = (Authority::new(), Authority::named("clients"));
+    // One of another name, and one that only has the name of the authority that is believed.
+    let (machines, namesake) = (Authority::named("machines"), Authority::named("clients"));
+    let secure = Secure::new(&own);
+    let file = |name: &str, text: String| fs::write(secure.site.path().join(name), text).unwrap();
+    file("clients.pem", clients.pem());
+    file("connecting.pem", [&clients, &machines, &namesake].map(Authority::pem).concat());
+    add(
+        &secure.site,
+        "[[identity]]\nkind = \"client-certificates\"\nissuer = \"urn:example:machines\"\nca_file = \"clients.pem\"\n\
+         subject = \"san-uri\"\nuri_prefix = \"spiffe://example.org/\"\n",
+    );
+    let settings = [("SQE__TLS__CLIENT_CA_FILE", "connecting.pem"), ("SQE__TLS__CLIENT_CERTIFICATES", "required")];
+    let (_server, uri) = secure.serve(&settings);
+    let showing = |authority: &Authority, names: &[&str]| {
+        let names = names.iter().map(|name| SanType::URI((*name).try_into().unwrap())).collect();
+        let (certificate, key) = authority.sign_names(ExtendedKeyUsagePurpose::ClientAuth, names);
+        ConnectOptions::new(&uri).with_ca_certificate(own.pem()).with_client_certificate(certificate, Secret::new(key))
+    };
+    let with_token = |options: ConnectOptions, who: &str| options.with_token(Secret::new(secure.site.token(who)));
+    let etl = "spiffe://example.org/etl";
+    assert_eq!(ask(showing(&clients, &[etl]), "SELECT 1 AS known").await.unwrap(), 1);
+
+    let mut words = std::collections::BTreeSet::new();
+    for (what, unknown) in [
+        ("of an authority that connects and vouches for nobody", showing(&machines, &[etl])),
+        ("of one that borrows the name of another", showing(&namesake, &[etl])),
+        ("of a name that is not meant", showing(&clients, &["spiffe://example.com/etl"])),
+        ("of no name", showing(&clients, &[])),
+        ("of two names", showing(&clients, &[etl, "spiffe://example.org/root"])),
+    ] {
+        let error = ask(unknown.clone(), "SELECT 1 AS unknown").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{what}: {error}");
+        words.insert(error.message().to_owned());
+        // The connection is good for somebody with a token: it was not TLS that refused.
+        assert_eq!(ask(with_token(unknown, "ann"), "SELECT 1 AS told").await.unwrap(), 1, "{what}");
+    }
+    assert_eq!(words.len(), 1, "the answer tells why: {words:?}");
+    let stranger = with_token(showing(&Authority::named("strangers"), &[etl]), "ann");
+    assert_ne!(ask(stranger, "SELECT 1 AS told").await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    assert_eq!(ask(showing(&clients, &[etl]), "SELECT 1 AS known").await.unwrap(), 1);
+
+    let auditor = with_token(showing(&clients, &[etl]), "auditor");
+    let asked = |mark: &str, who: &str| {
+        format!("SELECT query_id FROM system.audit.access WHERE statement LIKE '%AS {mark}%' AND subject = '{who}'")
+    };
+    assert_eq!(ask(auditor.clone(), &asked("known", etl)).await.unwrap(), 2);
+    assert_eq!(ask(auditor.clone(), &asked("told", "ann")).await.unwrap(), 5);
+    let unknown = "SELECT query_id FROM system.audit.access WHERE statement LIKE 'SELECT % AS unknown'";
+    assert_eq!(ask(auditor, unknown).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
