@@ -2,15 +2,18 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
+use serde_json::Value;
 use sqe_auth::DevIssuer;
 use sqe_core::{ErrorKind, Secret};
 use sqe_flight::client::{Client, ConnectOptions};
 use sqe_testkit::process::Sqe;
 
 use crate::{
-    site::{Site, binary, eventually, sql_as, stderr, stdout},
+    site::{Site, binary, eventually, sql_as, start_as, stderr, stdout},
     tls::{Authority, Secure},
+    tokens::signed,
 };
 
 const ISSUER: &str = "urn:example:tokens";
@@ -72,6 +75,12 @@ fn put(path: &Path, text: &str) {
 /// The middle of `sqe_pat_ID_SECRET`.
 fn id(token: &str) -> &str {
     token.strip_prefix("sqe_pat_").unwrap().split('_').next().unwrap()
+}
+
+/// A claim of a JWT.
+fn claim(token: &str, name: &str) -> String {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&claims).unwrap()[name].as_str().unwrap().to_owned()
 }
 
 fn mistyped(token: &str) -> String {
@@ -237,6 +246,102 @@ fn a_revocation_file_that_cannot_be_read_lets_nobody_back_in_and_keeps_nobody_el
     is_out(&bob[2]);
     is_out(&ann[0]);
     site.run_as(&uri, &carol[1], "SELECT 1 AS a");
+}
+
+/// Has tokens of one person run endless statements, withdraws the right of some of them, and sees that these stop, and that
+/// the other goes on.
+fn withdraw_some(site: &Site, words: &[&str], gone: &[String], stays: &str) {
+    let (_server, uri) = site.serve(&[]);
+    let count = |outcome: &str| {
+        let sql = format!(
+            "SELECT count(*) AS n FROM system.audit.access \
+             WHERE statement LIKE '%generate_series%' AND outcome = '{outcome}'"
+        );
+        site.run_as(&uri, &site.token("auditor"), &sql).lines().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let mut stopping: Vec<_> = gone.iter().map(|token| start_as(&uri, token, ENDLESS)).collect();
+    let mut going_on = start_as(&uri, stays, ENDLESS);
+    eventually("all of them run", || count("running") == gone.len() + 1);
+    operator(site, &[&["revoke", words[0], "--file", "revoked"], &words[1..]].concat());
+    eventually("what is withdrawn stops", || count("cancelled") == gone.len());
+    for child in &mut stopping {
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+    }
+    let wrong = refused(&uri, "garbage");
+    for token in gone {
+        assert_eq!(refused(&uri, token), wrong, "a withdrawn right is told like a wrong token");
+    }
+    assert_eq!(site.run_as(&uri, stays, "SELECT 1 AS a"), "a\n1\n");
+    assert_eq!((going_on.try_wait().unwrap(), count("running")), (None, 1), "what was not withdrawn goes on");
+    going_on.kill().unwrap();
+    going_on.wait().unwrap();
+}
+
+#[test]
+fn one_withdrawn_token_ends_and_another_of_the_same_person_goes_on() {
+    let site = site();
+    let [gone, stays] = [(); 2].map(|()| site.token("ann"));
+    let name = claim(&gone, "jti");
+    withdraw_some(&site, &["credential", &name, "--issuer", DevIssuer::ISSUER], &[gone], &stays);
+}
+
+#[test]
+fn one_withdrawn_api_token_ends_and_another_of_the_same_holder_goes_on() {
+    let site = site();
+    let [gone, stays] = [(); 2].map(|()| api_token(&site, "nightly"));
+    let name = id(&gone).to_owned();
+    withdraw_some(&site, &["credential", &name], &[gone], &stays);
+}
+
+#[test]
+fn all_tokens_of_a_withdrawn_log_in_end_and_those_of_another_go_on() {
+    let site = site();
+    let [gone, too, stays] = [("1", "desk"), ("2", "desk"), ("3", "sofa")].map(|(jti, sid)| {
+        signed(&site, |claims| {
+            claims["jti"] = jti.into();
+            claims["sid"] = sid.into();
+        })
+    });
+    withdraw_some(&site, &["session", "desk"], &[gone, too], &stays);
+}
+
+#[test]
+fn an_api_token_that_has_ended_is_told_like_a_wrong_one_and_what_it_runs_stops() {
+    let site = site();
+    let [ended, ending, good] = ["ended", "ending", "good"].map(|subject| api_token(&site, subject));
+    let file = site.path().join("tokens");
+    // As if a token had been made long ago.
+    let end = |token: &str| {
+        let text = fs::read_to_string(&file).unwrap();
+        let records = text.lines().map(|line| {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            if record["token"]["id"] == id(token) {
+                record["token"]["created_at"] = "2025-01-01T00:00:00Z".into();
+                record["token"]["expires_at"] = "2025-01-02T00:00:00Z".into();
+            }
+            format!("{record}\n")
+        });
+        put(&file, &records.collect::<String>());
+    };
+    end(&ended);
+    let (server, uri) = site.serve(&[]);
+    let wrong = refused(&uri, &mistyped(&good));
+    assert_eq!(refused(&uri, &ended), wrong);
+    assert_eq!(site.run_as(&uri, &good, "SELECT 1 AS a"), "a\n1\n");
+
+    let mut running = start_as(&uri, &ending, ENDLESS);
+    site.wait_until_running(&uri, "ending");
+    end(&ending);
+    hangup(&server, "SIGHUP: read again and in force");
+    assert_eq!(running.wait().unwrap().code(), Some(7));
+    assert_eq!(refused(&uri, &ending), wrong);
+    assert_eq!(site.run_as(&uri, &good, "SELECT 1 AS a"), "a\n1\n");
+    let outcome = "SELECT outcome FROM system.audit.access WHERE subject = 'ending'";
+    assert_eq!(site.run_as(&uri, &good, outcome), "outcome\ncancelled\n");
+    let listed = operator(&site, &["api-token", "list", "--file", "tokens"]);
+    for (token, state) in [(&ended, "expired"), (&ending, "expired"), (&good, "valid")] {
+        assert!(listed.contains(&format!("{}\t{state}\t", id(token))), "{listed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
