@@ -7,7 +7,7 @@ use sqe_core::{Error, ErrorKind, Result};
 use zeroize::Zeroize;
 
 use super::{
-    http::Answer,
+    http::{Answer, Refusal},
     provider::{Provider, Tokens},
 };
 use crate::sql::write::visible::visible;
@@ -68,35 +68,64 @@ pub(super) async fn login(provider: &Provider) -> Result<Tokens> {
 
 async fn wait(provider: &Provider, authorization: &Authorization) -> Result<Tokens> {
     let end = Instant::now() + Duration::from_secs(authorization.expires_in.min(3600));
-    let mut interval = authorization.interval.map_or(INTERVAL, |seconds| Duration::from_secs(seconds.clamp(1, 60)));
-    let mut silences = 0;
-    let too_late = || Error::unauthenticated("the code has expired; log in again");
+    let mut pace = Pace::new(authorization.interval);
     loop {
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(pace.interval).await;
         if Instant::now() >= end {
             return Err(too_late());
         }
         let grant = [("grant_type", GRANT), ("device_code", authorization.device_code.as_str())];
-        let refusal = match provider.try_redeem(&grant).await {
-            Ok(Ok(tokens)) => return Ok(tokens),
+        if let Some(tokens) = pace.hear(provider.try_redeem(&grant).await)? {
+            return Ok(tokens);
+        }
+    }
+}
+
+fn too_late() -> Error {
+    Error::unauthenticated("the code has expired; log in again")
+}
+
+/// How often the provider is asked (section 3.5).
+#[derive(Debug)]
+struct Pace {
+    /// The time until the next question.
+    interval: Duration,
+    /// How often in a row the provider did not answer.
+    silences: u32,
+}
+
+impl Pace {
+    fn new(seconds: Option<u64>) -> Self {
+        let interval = seconds.map_or(INTERVAL, |seconds| Duration::from_secs(seconds.clamp(1, 60)));
+        Self { interval, silences: 0 }
+    }
+
+    /// The tokens that an answer brings; `None`: ask again after the interval.
+    ///
+    /// # Errors
+    /// There is nothing left to ask for.
+    fn hear<T>(&mut self, answer: Result<Result<T, Refusal>>) -> Result<Option<T>> {
+        let refusal = match answer {
+            Ok(Ok(tokens)) => return Ok(Some(tokens)),
             Ok(Err(refusal)) => refusal,
-            // Section 3.5: ask less often while there is no connection.
-            Err(error) if error.kind() == ErrorKind::Unavailable && silences < SILENCES => {
-                silences += 1;
-                interval *= 2;
-                continue;
+            // Ask less often while there is no connection.
+            Err(error) if error.kind() == ErrorKind::Unavailable && self.silences < SILENCES => {
+                self.silences += 1;
+                self.interval *= 2;
+                return Ok(None);
             }
             Err(error) => return Err(error),
         };
-        silences = 0;
+        self.silences = 0;
         match refusal.error.as_str() {
-            "authorization_pending" => {}
-            "slow_down" => interval += INTERVAL,
-            "access_denied" => return Err(Error::unauthenticated("the login was declined")),
-            "expired_token" => return Err(too_late()),
-            _ => {
-                return Err(Error::unauthenticated(format!("the provider refuses the login ({})", refusal.words())));
+            "authorization_pending" => Ok(None),
+            "slow_down" => {
+                self.interval += INTERVAL;
+                Ok(None)
             }
+            "access_denied" => Err(Error::unauthenticated("the login was declined")),
+            "expired_token" => Err(too_late()),
+            _ => Err(Error::unauthenticated(format!("the provider refuses the login ({})", refusal.words()))),
         }
     }
 }
