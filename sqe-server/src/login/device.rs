@@ -129,3 +129,62 @@ impl Pace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn refusal(word: &str) -> Result<Result<(), Refusal>> {
+        Ok(Err(Refusal { error: word.to_owned(), error_description: None }))
+    }
+
+    fn silence() -> Result<Result<(), Refusal>> {
+        Err(Error::unavailable("nobody answers"))
+    }
+
+    #[rstest]
+    #[case::named(Some(2), 2)]
+    #[case::unnamed(None, 5)]
+    #[case::none_at_all(Some(0), 1)]
+    #[case::far_too_long(Some(86_400), 60)]
+    fn a_provider_says_how_often_it_is_asked_within_reason(#[case] named: Option<u64>, #[case] seconds: u64) {
+        assert_eq!(Pace::new(named).interval, Duration::from_secs(seconds));
+    }
+
+    #[test]
+    fn each_word_to_slow_down_adds_five_seconds_for_good() {
+        let mut pace = Pace::new(Some(2));
+        let mut waits = Vec::new();
+        for word in ["authorization_pending", "slow_down", "authorization_pending", "slow_down", "slow_down"] {
+            assert_eq!(pace.hear(refusal(word)).unwrap(), None, "{word}");
+            waits.push(pace.interval.as_secs());
+        }
+        assert_eq!(waits, [2, 7, 7, 12, 17]);
+        assert_eq!(pace.hear(Ok(Ok(7))).unwrap(), Some(7), "the tokens");
+    }
+
+    #[test]
+    fn a_provider_that_does_not_answer_is_asked_half_as_often_each_time_and_not_for_ever() {
+        let mut pace = Pace::new(Some(1));
+        for seconds in [2, 4, 8] {
+            assert_eq!(pace.hear(silence()).unwrap(), None);
+            assert_eq!(pace.interval.as_secs(), seconds);
+        }
+        let mut given_up = Pace { interval: pace.interval, silences: pace.silences };
+        assert_eq!(given_up.hear(silence()).unwrap_err().kind(), ErrorKind::Unavailable);
+        // An answer in between, and patience begins anew.
+        assert_eq!(pace.hear(refusal("authorization_pending")).unwrap(), None);
+        assert_eq!(pace.hear(silence()).unwrap(), None);
+    }
+
+    #[rstest]
+    #[case("expired_token", "the code has expired; log in again")]
+    #[case("access_denied", "the login was declined")]
+    #[case("invalid_grant", "the provider refuses the login (invalid_grant)")]
+    fn a_word_that_ends_the_login_is_told_in_clear_words(#[case] word: &str, #[case] told: &str) {
+        let error = Pace::new(None).hear(refusal(word)).unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Unauthenticated, told));
+    }
+}

@@ -9,6 +9,7 @@ mod collector;
 mod command_line;
 mod configuration;
 mod demo;
+mod device;
 mod differing;
 mod doctor;
 mod durability;
