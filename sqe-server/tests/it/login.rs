@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
     time::Duration,
 };
@@ -19,6 +19,18 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::site::{Site, binary, stderr, stdout};
+
+/// Writes the profile `lab` for a server, a provider, and this program's name there.
+pub(crate) fn write_profile(home: &Path, uri: &str, issuer: &str, client: &str) {
+    let folder = home.join(".config/sqe");
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = format!(
+        "default_profile = \"lab\"\n[profiles.lab]\nuri = \"{uri}\"\n[profiles.lab.login]\nissuer = \"{issuer}\"\n\
+         client_id = \"{client}\"\nscopes = [\"openid\", \"offline_access\", \"sql:read\"]\nresource = \"urn:sqe\"\n\
+         store = \"file\"\n"
+    );
+    std::fs::write(folder.join("config.toml"), text).unwrap();
+}
 
 /// A person's home with a profile for a server that believes a provider.
 struct Desk {
@@ -41,15 +53,7 @@ impl Desk {
     }
 
     fn write_profile(&self, issuer: &str) {
-        let folder = self.home.path().join(".config/sqe");
-        std::fs::create_dir_all(&folder).unwrap();
-        let text = format!(
-            "default_profile = \"lab\"\n[profiles.lab]\nuri = \"{}\"\n[profiles.lab.login]\nissuer = \"{issuer}\"\n\
-             client_id = \"cli\"\nscopes = [\"openid\", \"offline_access\", \"sql:read\"]\nresource = \"urn:sqe\"\n\
-             store = \"file\"\n",
-            self.uri
-        );
-        std::fs::write(folder.join("config.toml"), text).unwrap();
+        write_profile(self.home.path(), &self.uri, issuer, "cli");
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -9,6 +9,8 @@ mod collector;
 mod command_line;
 mod configuration;
 mod demo;
+mod device;
+mod differing;
 mod doctor;
 mod durability;
 mod full_disk;

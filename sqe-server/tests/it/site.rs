@@ -58,6 +58,13 @@ pub(crate) fn sql_as(uri: &str, token: &str, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
+/// Starts `sqe sql` with a token and a statement that takes long.
+pub(crate) fn start_as(uri: &str, token: &str, sql: &str) -> Child {
+    let mut command = Command::new(binary());
+    command.args(["sql", "--uri", uri, "-c", sql]).env("SQE_TOKEN", token);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
 /// Waits until something is so, or fails.
 pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
@@ -200,9 +207,7 @@ impl Site {
 
     /// Starts `sqe sql` with a statement that takes long, as somebody.
     pub(crate) fn start(&self, uri: &str, who: &str, sql: &str) -> Child {
-        let mut command = Command::new(binary());
-        command.args(["sql", "--uri", uri, "-c", sql]).env("SQE_TOKEN", self.token(who));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        start_as(uri, &self.token(who), sql)
     }
 
     /// Waits until the trail holds an intent of somebody's statement that has no effect yet.

@@ -1,12 +1,15 @@
 //! SIGTERM: nothing new begins, and what runs may end.
 
-use std::time::Duration;
+use std::{
+    process::{Command, Output},
+    time::Duration,
+};
 
 use futures::TryStreamExt;
 use sqe_core::{ErrorKind, Secret};
 use sqe_flight::client::{Client, ConnectOptions};
 
-use crate::site::{Site, eventually};
+use crate::site::{Site, binary, eventually, stderr, stdout};
 
 /// More than all buffers between the engine and a client that does not read.
 const ROWS: usize = 8_000_000;
@@ -160,4 +163,82 @@ async fn a_second_signal_cancels_at_once_and_the_end_is_on_record() {
     let (_server, uri) = site.serve(&[]);
     let outcome = "SELECT outcome FROM system.audit.access WHERE subject = 'ann'";
     assert_eq!(site.run(&uri, outcome), "outcome\ncancelled\n");
+}
+
+/// Asks for something that takes long, and gives how many batches came and how it ended.
+async fn ask_for_long(uri: String, token: String, sql: &'static str) -> (usize, sqe_core::Result<()>) {
+    let mut read = 0;
+    let end = async {
+        let mut rows = connect(&uri, &token).await?.execute(sql).await?;
+        while rows.try_next().await?.is_some() {
+            read += 1;
+            // Reads more slowly than the server could send.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    };
+    let end = end.await;
+    (read, end)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_drain_time_long_statements_of_many_end_in_clear_words_and_the_trail_is_whole() {
+    const EACH: usize = 5;
+    const ENDLESS: &str = "SELECT count(*) AS n FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) \
+                           WHERE x + y = 7";
+    const LONG: &str = "SELECT value FROM generate_series(1, 800000000) AS t(value)";
+    let site = Site::new();
+    let (mut server, uri, http) = site.serve_watched(&[("SQE__SERVER__DRAIN_SECONDS", "1")]);
+    // Some compute and say nothing, and some send rows.
+    let long: Vec<_> = (0..2 * EACH)
+        .map(|number| {
+            let (sql, token) = (if number % 2 == 0 { ENDLESS } else { LONG }, site.token(&format!("long-{number}")));
+            tokio::spawn(ask_for_long(uri.clone(), token, sql))
+        })
+        .collect();
+    eventually("all of them run", || crate::probe::metric(&http, "sqe_statements_running") == (2 * EACH) as f64);
+    // And some come and go.
+    let short: Vec<_> = (0..4)
+        .map(|number| tokio::spawn(ask_until_refused(uri.clone(), site.token(&format!("short-{number}")))))
+        .collect();
+    let done = "sqe_statements_total{operation=\"SELECT\",outcome=\"completed\"}";
+    eventually("there is load", || crate::probe::metric(&http, done) > 10.0);
+    server.signal("TERM").unwrap();
+    // None of the long ones would end within the patience of any test.
+    assert!(server.wait(Duration::from_secs(60)).unwrap().success(), "{}", server.log());
+    assert!(server.log().contains("what still ran was cancelled"), "{}", server.log());
+    for (number, client) in long.into_iter().enumerate() {
+        let (read, end) = client.await.unwrap();
+        let error = end.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{number}, after {read} batches: {error:?}");
+        assert!(error.message().contains("cancelled"), "{number}: {error}");
+    }
+    let mut completed = 0;
+    for client in short {
+        let tally = client.await.unwrap();
+        assert_eq!(tally.refused + tally.cut, 1, "{tally:?}");
+        completed += tally.completed;
+    }
+
+    let verified = audit(&site, &["verify"]);
+    assert!(verified.status.success(), "{}", stderr(&verified));
+    let open = audit(&site, &["search", "--outcome", "running", "-o", "ndjson"]);
+    let open = stdout(&open).lines().count();
+    let (_server, uri) = site.serve(&[]);
+    let count = |what: &str| {
+        let sql = format!("SELECT count(*) AS n FROM system.audit.access WHERE {what}");
+        site.run(&uri, &sql).lines().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    // Each that began has an end; whichever had none when the server ended is marked by the next.
+    let ended = |outcome: &str| count(&format!("subject LIKE 'long-%' AND outcome = '{outcome}'"));
+    assert_eq!((ended("cancelled") + ended("interrupted"), count("subject LIKE 'long-%'")), (2 * EACH, 2 * EACH));
+    assert_eq!(count("outcome = 'interrupted'"), open);
+    assert!(count("subject LIKE 'short-%' AND outcome = 'completed'") >= completed);
+    assert_eq!(count("outcome = 'running' AND statement NOT LIKE '%outcome = %'"), 0);
+    assert!(audit(&site, &["verify"]).status.success());
+}
+
+fn audit(site: &Site, words: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.arg("audit").args(words).arg("--path").arg(site.path().join("audit")).output().unwrap()
 }

@@ -1,10 +1,10 @@
 //! `[tls]`: a certificate that changes while the server runs, and clients that show theirs.
 
-use std::{fs, path::PathBuf};
+use std::{fs, net::Ipv4Addr, path::PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 use sqe_core::Secret;
 use sqe_flight::client::{Client, ConnectOptions};
@@ -16,8 +16,12 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::named("an authority")
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "an authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
@@ -29,8 +33,14 @@ impl Authority {
 
     /// A certificate for loopback and its key, as PEM.
     pub(crate) fn sign(&self, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        self.sign_names(usage, vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())])
+    }
+
+    /// The same for other names.
+    pub(crate) fn sign_names(&self, usage: ExtendedKeyUsagePurpose, names: Vec<SanType>) -> (String, String) {
+        let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "somebody");
+        params.subject_alt_names = names;
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::site::{Site, sql_as, stderr, stdout};
 
 /// Signs with the key of the issuer whose folder this is, whatever the claims say.
-fn signed(site: &Site, change: impl FnOnce(&mut Value)) -> String {
+pub(crate) fn signed(site: &Site, change: impl FnOnce(&mut Value)) -> String {
     let issuer = DevIssuer::open(site.path()).unwrap();
     let keys: Value = serde_json::from_str(&issuer.jwks()).unwrap();
     let mut header = Header::new(Algorithm::ES256);
