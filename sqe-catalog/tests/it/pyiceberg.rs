@@ -6,6 +6,7 @@
 use std::{path::Path, process::Command};
 
 use serde_json::Value;
+use sqe_core::{ErrorKind, Session};
 
 use crate::world::{rows, session, sql_engine};
 
@@ -73,7 +74,8 @@ async fn the_engine_and_pyiceberg_share_a_catalog_in_turns() {
         assert_ne!(ours, ["0"], "{filter}");
     }
 
-    run(&python, "change", &root);
+    let change = run(&python, "change", &root);
+    older_states(&alice, &change["snapshots"]).await;
     assert_eq!(rows(&alice, "SELECT * FROM plain").await.unwrap(), ["1|ann|NULL", "2|NULL|NULL", "3|from python|NULL"]);
     assert_eq!(rows(&alice, "SELECT title FROM plain WHERE id = 3").await.unwrap(), ["from python"]);
     assert_eq!(rows(&alice, "SELECT a, b FROM py.made").await.unwrap(), ["1|x", "2|NULL"]);
@@ -82,4 +84,42 @@ async fn the_engine_and_pyiceberg_share_a_catalog_in_turns() {
     assert_eq!(rows(&alice, "SELECT b FROM py.made WHERE a = 3").await.unwrap(), ["ours"]);
     let read = run(&python, "read", &root);
     assert_eq!(read["rows"]["s.plain"].as_array().unwrap()[3], r#"{"id": 4, "title": "again", "extra": 44}"#);
+}
+
+/// Of a table of which PyIceberg renamed a column, dropped another, and added one of the dropped one's name.
+async fn older_states(alice: &Session, snapshots: &Value) {
+    let of = |at: usize, what: &str| snapshots[at][what].as_i64().unwrap();
+    let (first, second) = (of(0, "id"), of(1, "id"));
+    let one = ["1|ann|NULL", "2|NULL|NULL"];
+    let two = ["1|ann|NULL", "2|NULL|NULL", "3|from python|NULL"];
+    let time = |millis: i64| format!("to_timestamp_millis({millis})");
+    for (version, expected) in [
+        (format!("FOR VERSION AS OF {first}"), one.as_slice()),
+        ("FOR VERSION AS OF 'first'".to_owned(), &one),
+        (format!("FOR TIMESTAMP AS OF {}", time(of(0, "millis"))), &one),
+        (format!("FOR TIMESTAMP AS OF {}", time(of(1, "millis") - 1)), &one),
+        (format!("FOR VERSION AS OF {second}"), &two),
+        ("FOR VERSION AS OF 'main'".to_owned(), &two),
+        (format!("FOR TIMESTAMP AS OF {}", time(of(1, "millis"))), &two),
+        ("FOR TIMESTAMP AS OF now()".to_owned(), &two),
+    ] {
+        let sql = format!("SELECT id, title, extra FROM plain {version}");
+        assert_eq!(rows(alice, &sql).await.unwrap(), expected, "{sql}");
+    }
+    for (version, kind) in [
+        (format!("FOR TIMESTAMP AS OF {}", time(of(0, "millis") - 1)), ErrorKind::NotFound),
+        ("FOR VERSION AS OF 'last'".to_owned(), ErrorKind::NotFound),
+        ("FOR VERSION AS OF 7".to_owned(), ErrorKind::NotFound),
+    ] {
+        let error = rows(alice, &format!("SELECT id FROM plain {version}")).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.message().contains("plain has no"), "{error}");
+    }
+    let zone = "SET TIME ZONE '+05:00'";
+    let millis = of(1, "millis");
+    let local = format!("CAST(to_timestamp_millis({}) AS TIMESTAMP)", millis + 5 * 3_600_000);
+    rows(alice, zone).await.unwrap();
+    let sql = format!("SELECT count(*) FROM plain FOR TIMESTAMP AS OF {local}");
+    assert_eq!(rows(alice, &sql).await.unwrap(), ["3"], "a time without a zone is one of the session's");
+    rows(alice, "RESET TIME ZONE").await.unwrap();
 }

@@ -60,10 +60,15 @@ def change(catalog):
     with plain.update_schema() as update:
         update.add_column("extra", LongType())
         update.rename_column("name", "title")
+    plain.manage_snapshots().create_tag(plain.metadata.snapshots[0].snapshot_id, "first").commit()
     catalog.create_namespace("py")
     made = catalog.create_table("py.made", pa.schema([("a", pa.int64()), ("b", pa.string())]))
     made.append(pa.table({"a": [1, 2], "b": ["x", None]}))
-    return {}
+    history = plain.history()
+    with plain.update_schema() as update:
+        update.delete_column("extra")
+        update.add_column("extra", LongType())
+    return {"snapshots": [{"id": entry.snapshot_id, "millis": entry.timestamp_ms} for entry in history]}
 
 
 if __name__ == "__main__":

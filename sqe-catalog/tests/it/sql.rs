@@ -187,3 +187,67 @@ async fn a_drop_takes_the_table_that_policy_decided_about() {
     late.run().await.unwrap();
     assert_eq!(rows(&alice, "SELECT whose FROM t").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn views_outlive_the_engine_and_are_metadata_of_the_format() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let engine = sql_engine(dir.path()).await;
+        let alice = session(&engine, "alice").await;
+        for sql in [
+            "CREATE SCHEMA s",
+            "CREATE SCHEMA \"a.b\"",
+            "CREATE TABLE t AS SELECT 1 AS id, 'ann' AS name",
+            "CREATE VIEW v AS SELECT name AS who, id FROM t",
+            "CREATE VIEW \"a.b\".\"The View\" (\"Who?\") AS SELECT who FROM v",
+            "CREATE OR REPLACE VIEW v AS SELECT upper(name) AS who FROM t",
+        ] {
+            rows(&alice, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+    }
+    let engine = sql_engine(dir.path()).await;
+    let bob = session(&engine, "bob").await;
+    assert_eq!(rows(&bob, "SELECT \"Who?\" FROM \"a.b\".\"The View\"").await.unwrap(), ["ANN"]);
+    let files: Vec<_> = std::fs::read_dir(dir.path().join("wh/s/v/metadata")).unwrap().collect();
+    assert_eq!(files.len(), 2, "one a version");
+    let newest = files.into_iter().map(|file| file.unwrap().path()).max().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
+    assert_eq!(metadata["format-version"], 1);
+    assert_eq!(metadata["versions"].as_array().unwrap().len(), 2);
+    let current = &metadata["current-version-id"];
+    let version = metadata["versions"].as_array().unwrap().iter().find(|it| it["version-id"] == *current).unwrap();
+    assert_eq!(version["representations"][0]["sql"], "SELECT upper(name) AS who FROM t");
+    assert_eq!(version["default-namespace"], serde_json::json!(["s"]));
+    // A file that cannot be read is neither an empty view nor a missing one.
+    std::fs::write(&newest, "{").unwrap();
+    let error = rows(&bob, "SELECT * FROM v").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+    std::fs::remove_file(&newest).unwrap();
+    assert_eq!(rows(&bob, "SELECT * FROM v").await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(rows(&bob, "SELECT id FROM t").await.unwrap(), ["1"]);
+}
+
+#[tokio::test]
+async fn of_people_who_replace_a_view_at_once_none_is_lost_without_being_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = sql_engine(dir.path()).await;
+    let alice = session(&engine, "alice").await;
+    for sql in ["CREATE SCHEMA s", "CREATE VIEW v AS SELECT -1 AS a"] {
+        rows(&alice, sql).await.unwrap();
+    }
+    let replace = (0..8).map(|at| {
+        let session = alice.clone();
+        async move { rows(&session, &format!("CREATE OR REPLACE VIEW v AS SELECT {at} AS a")).await }
+    });
+    let ended = futures::future::join_all(replace).await;
+    let made = ended.iter().filter(|one| one.is_ok()).count();
+    assert!(made >= 1);
+    assert!(
+        ended.iter().filter_map(|one| one.as_ref().err()).all(|error| error.kind() == ErrorKind::Conflict),
+        "{ended:?}"
+    );
+    let files: Vec<_> = std::fs::read_dir(dir.path().join("wh/s/v/metadata")).unwrap().collect();
+    assert_eq!(files.len(), made + 1, "those that lost left nothing");
+    let left = rows(&alice, "SELECT a FROM v").await.unwrap();
+    assert_ne!(left, ["-1"]);
+}

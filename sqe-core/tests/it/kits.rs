@@ -8,5 +8,5 @@ use crate::{lake::Lake, people::people};
 async fn the_lake_of_these_tests_is_a_catalog() {
     let lake = Lake::new();
     lake.put("app", "people", people());
-    assert_eq!(check(lake, &CatalogFixture::writable().with_table("app", "people", 6)).await, Ok(()));
+    assert_eq!(check(lake, &CatalogFixture::writable().with_views().with_table("app", "people", 6)).await, Ok(()));
 }

@@ -6,6 +6,7 @@
 
 mod reads;
 mod spy;
+mod views;
 mod writes;
 
 use std::sync::Arc;
@@ -30,13 +31,14 @@ struct Known {
 pub struct CatalogFixture {
     known: Option<Known>,
     writable: bool,
+    views: bool,
     storage: Storage,
 }
 
 impl CatalogFixture {
     fn new(known: Option<Known>, writable: bool) -> Self {
         let storage = Storage { vendor: Shared(Arc::new(RefusingVendor)), stores: Shared(Arc::new(RefusingStores)) };
-        Self { known, writable, storage }
+        Self { known, writable, views: false, storage }
     }
 
     /// A catalog in which schemas and tables can be created, filled and dropped. The kit works in schemas of its own.
@@ -55,6 +57,13 @@ impl CatalogFixture {
     #[must_use]
     pub fn with_table(mut self, schema: impl Into<String>, table: impl Into<String>, rows: usize) -> Self {
         self.known = Some(Known { schema: schema.into(), table: table.into(), rows });
+        self
+    }
+
+    /// A writable catalog that keeps views, too.
+    #[must_use]
+    pub fn with_views(mut self) -> Self {
+        self.views = true;
         self
     }
 
@@ -83,6 +92,9 @@ impl CatalogFixture {
 /// - a write that fails leaves no trace;
 /// - of tables that several people create at once one wins, of rows that several insert at once none is lost.
 ///
+/// Of one that keeps views: they are listed as such, read as they are defined at the moment, replaced and dropped as tables
+/// are, and share their names with tables. Of one that does not: creating one is unsupported.
+///
 /// Of one that is not writable: changes are unsupported.
 ///
 /// # Errors
@@ -100,7 +112,7 @@ pub async fn check(provider: impl CatalogProvider, fixture: &CatalogFixture) -> 
             reads::check(&people, &known.schema, &known.table, known.rows).await?;
         }
         match (fixture.writable, &fixture.known) {
-            (true, _) => writes::check(&engine, &people, &findings).await,
+            (true, _) => writes::check(&engine, &people, &findings, fixture.views).await,
             (false, Some(known)) => writes::check_refused(&people, &known.schema, &known.table).await,
             (false, None) => Err("the fixture of a catalog that is only read needs a table".into()),
         }

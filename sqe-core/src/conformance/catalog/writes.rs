@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     reads::{self, listed},
     spy::Findings,
+    views,
 };
 use crate::{
     Engine, Error, ErrorKind, Session, TableName,
@@ -32,7 +33,12 @@ const MISSING: &[ErrorKind] = &[ErrorKind::NotFound];
 const EXISTS: &[ErrorKind] = &[ErrorKind::AlreadyExists];
 
 /// Checks a catalog that can be changed, in schemas of its own.
-pub(super) async fn check(engine: &Engine, people: &[Session; 2], findings: &Findings) -> Result<(), String> {
+pub(super) async fn check(
+    engine: &Engine,
+    people: &[Session; 2],
+    findings: &Findings,
+    keeps_views: bool,
+) -> Result<(), String> {
     let schema = format!("kit_{}", Uuid::new_v4().simple());
     let [ann, ben] = people;
     for person in people {
@@ -47,6 +53,11 @@ pub(super) async fn check(engine: &Engine, people: &[Session; 2], findings: &Fin
     replaced(people, &schema, findings).await?;
     place_taken(people, &schema).await?;
     concurrent(engine, people, &schema).await?;
+    if keeps_views {
+        views::check(people, &schema).await?;
+    } else {
+        refused(ann, "CREATE VIEW v AS SELECT 1 AS a", &[ErrorKind::Unsupported]).await?;
+    }
     refused(ann, &format!("DROP SCHEMA {schema}"), &[ErrorKind::Conflict]).await?;
     for table in ["t", "made", "shared", "race"] {
         run(ann, &format!("DROP TABLE {table}")).await?;
