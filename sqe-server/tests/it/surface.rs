@@ -112,7 +112,7 @@ async fn the_surface_is_what_its_files_say() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "slt"))
         .collect();
     files.sort();
-    assert!(files.len() >= 6, "{files:?}");
+    assert!(files.len() >= 8, "{files:?}");
     for file in files {
         let folder = tempfile::tempdir().unwrap();
         let engine = engine(folder.path()).await;
