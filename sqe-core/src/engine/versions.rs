@@ -58,7 +58,7 @@ pub(super) async fn take(case: &Case, statement: &mut Parsed) -> Result<Versions
     for (mark, (table, wish)) in taken.found {
         let version = match wish {
             Wish::Version(value) => numbered(&value)?,
-            Wish::Time(expr) => at(case, expr).await?,
+            Wish::Time(expr) => at(case, *expr).await?,
         };
         versions.insert(mark, (table, version));
     }
@@ -68,7 +68,7 @@ pub(super) async fn take(case: &Case, statement: &mut Parsed) -> Result<Versions
 #[derive(Debug, Clone)]
 enum Wish {
     Version(Value),
-    Time(Expr),
+    Time(Box<Expr>),
 }
 
 #[derive(Default)]
@@ -145,7 +145,7 @@ fn wish(clause: Clause) -> Result<Wish> {
     }
     Ok(match version_of(&expr) {
         Some(value) => Wish::Version(value.clone()),
-        None => Wish::Time(expr),
+        None => Wish::Time(Box::new(expr)),
     })
 }
 

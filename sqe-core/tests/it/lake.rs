@@ -72,6 +72,21 @@ impl Lake {
         self.tables.lock().entry(schema.to_owned()).or_default().insert(table.to_owned(), stored);
     }
 
+    /// Puts a view that nobody owns.
+    pub fn put_view(&self, schema: &str, view: &str, definition: ViewDefinition) {
+        let stored =
+            Stored { view: Some(definition), ..Stored::new(None, RecordBatch::new_empty(Schema::empty().into())) };
+        self.tables.lock().entry(schema.to_owned()).or_default().insert(view.to_owned(), stored);
+    }
+
+    /// Puts a state of other rows after the last one of a table.
+    pub fn follow(&self, schema: &str, table: &str, batch: &RecordBatch) {
+        let mut schemas = self.tables.lock();
+        let stored = schemas.get_mut(schema).and_then(|tables| tables.get_mut(table)).unwrap();
+        stored.before.push(std::mem::replace(&mut stored.batch, with_ids(batch)));
+        stored.version += 1;
+    }
+
     /// Changes a view behind the engine's back.
     pub fn redefine(&self, schema: &str, view: &str, definition: ViewDefinition) {
         let mut schemas = self.tables.lock();

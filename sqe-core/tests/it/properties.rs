@@ -20,7 +20,8 @@ use datafusion::{
 use parking_lot::Mutex;
 use proptest::{prelude::*, test_runner::Config};
 use sqe_core::{
-    Decision, FieldId, Result,
+    Action, Decision, FieldId, Result,
+    catalog::ViewDefinition,
     policy::Restrictions,
     predicate::{CompareOp, Mask, RowPredicate, Value},
 };
@@ -269,10 +270,33 @@ fn settings() -> impl Strategy<Value = Settings> {
         .prop_map(|(partitions, batch, pushdown, hash_joins)| Settings { partitions, batch, pushdown, hash_joins })
 }
 
-fn world_of(rows: &[Row], decision: Decision, settings: &Settings) -> World {
-    let world = world_with(|builder| builder.session_config(settings.config()));
-    world.lake.put("app", "t", batch(rows));
-    world.rules.select("alice", "t", decision);
+/// What `t` is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    Table,
+    View,
+    /// A view of a state to which others followed.
+    OlderState,
+}
+
+fn world_of(rows: &[Row], decision: Decision, case: &Case) -> World {
+    let world = world_with(|builder| builder.session_config(case.config.config()));
+    if case.form == Form::Table {
+        world.lake.put("app", "t", batch(rows));
+        world.rules.select("alice", "t", decision);
+        return world;
+    }
+    world.lake.put("app", "base", batch(rows));
+    world.rules.select("alice", "base", decision);
+    let mut text = "SELECT * FROM base".to_owned();
+    if case.form == Form::OlderState {
+        let later: Vec<Row> = rows.iter().map(|row| Row { k: row.k + 1, n: None, ..row.clone() }).collect();
+        world.lake.follow("app", "base", &batch(&later));
+        text.push_str(" FOR VERSION AS OF 1");
+    }
+    world.lake.put_view("app", "t", ViewDefinition::new(text, "lake", "app"));
+    world.rules.select("alice", "t", Decision::permit());
+    world.rules.permit("alice", "t", Action::Describe);
     world
 }
 
@@ -291,12 +315,18 @@ struct Case {
     held: Restrictions,
     sql: String,
     config: Settings,
+    form: Form,
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    (proptest::collection::vec(row(), 0..14), restrictions(), settings()).prop_flat_map(|(rows, held, config)| {
+    let form = prop_oneof![2 => Just(Form::Table), 1 => Just(Form::View), 1 => Just(Form::OlderState)];
+    let parts = (proptest::collection::vec(row(), 0..14), restrictions(), settings(), form);
+    parts.prop_flat_map(|(rows, held, config, form)| {
         let columns = columns_of(&held);
-        query(columns).prop_map(move |sql| Case { rows: rows.clone(), held: held.clone(), sql, config: config.clone() })
+        query(columns).prop_map(move |sql| {
+            let (rows, held, config) = (rows.clone(), held.clone(), config.clone());
+            Case { rows, held, sql, config, form }
+        })
     })
 }
 
@@ -305,8 +335,8 @@ proptest! {
 
     #[test]
     fn p1_answers_equal_those_of_a_copy_that_holds_what_may_be_seen(case in case()) {
-        let governed = world_of(&case.rows, Decision::permit_with(case.held.clone()), &case.config);
-        let copy = world_of(&masked(&case.held, &case.rows), Decision::permit(), &case.config);
+        let governed = world_of(&case.rows, Decision::permit_with(case.held.clone()), &case);
+        let copy = world_of(&masked(&case.held, &case.rows), Decision::permit(), &case);
         match (answer(&governed, &case.sql), answer(&copy, &case.sql)) {
             (Ok(got), Ok(expected)) => prop_assert_eq!(got, expected, "{}", case.sql),
             // Which of several conditions meets a failing visible row first is not promised, and not the same for tables
@@ -330,7 +360,7 @@ proptest! {
         prop_assert_eq!(masked(&case.held, &one), masked(&case.held, &two));
         prop_assert_eq!(one.len(), two.len());
         let decision = Decision::permit_with(case.held.clone());
-        let (one, two) = (world_of(&one, decision.clone(), &case.config), world_of(&two, decision, &case.config));
+        let (one, two) = (world_of(&one, decision.clone(), &case), world_of(&two, decision, &case));
         let explain = format!("EXPLAIN {}", case.sql);
         let columns = "SELECT * FROM information_schema.columns";
         for sql in [case.sql.as_str(), explain.as_str(), columns, "DESCRIBE t"] {
