@@ -72,6 +72,26 @@ with demo.connect("alice") as connection, connection.cursor() as cursor:
     cursor.execute("SELECT count(*) FROM lake.scratch.loaded")
     demo.equal("nothing of it is there", cursor.fetchone(), (3,))
 
+    # Views are read, listed and described as what they are to the reader, and no load takes one for a table.
+    cursor.execute("CREATE OR REPLACE VIEW lake.scratch.contacts AS SELECT c_custkey AS id, c_phone FROM lake.tpch.customer")
+    cursor.execute("SELECT count(*), max(length(c_phone)) FROM lake.scratch.contacts")
+    shown, longest = cursor.fetchone()
+    demo.equal("the mask stands below the view", longest, 4)
+    cursor.execute("SELECT count(*) FROM lake.tpch.customer")
+    demo.equal("the filter stands below the view", cursor.fetchone(), (shown,))
+    found = connection.adbc_get_objects(depth="all", catalog_filter="lake", db_schema_filter="scratch", table_name_filter="contacts")
+    (found,) = found.read_all().to_pylist()[0]["catalog_db_schemas"][0]["db_schema_tables"]
+    demo.equal("it is listed as a view", found["table_type"], "VIEW")
+    demo.equal("with its columns", [column["column_name"] for column in found["table_columns"]], ["id", "c_phone"])
+    ids = pyarrow.table({"id": pyarrow.array([1], pyarrow.int64())})
+    for mode in ["append", "replace", "create_append"]:
+        refused(f"{mode} a view", Status.INVALID_ARGUMENT, lambda: cursor.adbc_ingest("contacts", ids, mode=mode, **SCRATCH))
+    refused("create over a view", Status.ALREADY_EXISTS, lambda: cursor.adbc_ingest("contacts", ids, mode="create", **SCRATCH))
+    with demo.connect("bob") as other, other.cursor() as auditor:
+        auditor.execute("SELECT count(*) FROM lake.scratch.contacts")
+        demo.check("an auditor sees more of it", auditor.fetchone()[0] > shown)
+    cursor.execute("DROP VIEW lake.scratch.contacts")
+
     # Data frames, and more than fits into one message.
     frame = pandas.DataFrame({"id": range(5), "when": pandas.date_range("2024-01-01", periods=5), "t": list("abcde")})
     cursor.adbc_ingest("frame", pyarrow.Table.from_pandas(frame, preserve_index=False), mode="replace", **SCRATCH)

@@ -26,6 +26,8 @@ pub struct ListingRequest {
     pub schema_pattern: Option<String>,
     /// Only tables like this.
     pub table_pattern: Option<String>,
+    /// Names are enough: the columns of views, for which their queries have to be bound, are left out.
+    pub names_only: bool,
 }
 
 /// A table that a person may see.
@@ -78,7 +80,7 @@ impl Session {
     /// never an empty list instead. `InvalidInput` for a pattern that is too long; `ResourceExhausted` if too much is being
     /// listed; `DeadlineExceeded` if it takes longer than a statement may take.
     pub async fn tables(&self, request: &ListingRequest) -> Result<Vec<VisibleTable>> {
-        Ok(self.list_in_turn(request, true).await?.tables)
+        Ok(self.list_in_turn(request, !request.names_only).await?.tables)
     }
 
     /// Lists in turn: a list of everything is much work, and comes with few bytes.

@@ -24,6 +24,7 @@ pub(super) async fn answer(session: &Session, mut command: CommandGetTables) -> 
     request.catalog = command.catalog.take();
     request.schema_pattern = command.db_schema_filter_pattern.take();
     request.table_pattern = command.table_name_filter_pattern.take();
+    request.names_only = !command.include_schema;
     for name in &mut command.table_types {
         *name = flight_type(name).to_owned();
     }
