@@ -19,7 +19,7 @@ use super::{
     commit::{SqlTable, read_metadata},
     database::{Entries, Entry, Kind},
     names::{check_schema, check_table, location},
-    views,
+    views::{self, iceberg_view},
 };
 use crate::iceberg::{
     IcebergTable, IcebergView,
@@ -32,7 +32,7 @@ use crate::iceberg::{
 };
 
 /// Attempts before somebody else's commits are reported as a conflict.
-pub(super) const DROP_ATTEMPTS: usize = 30;
+const DROP_ATTEMPTS: usize = 30;
 
 /// Everything here is done as `identity`: each file access goes through a lease of this person.
 #[derive(Debug)]
@@ -175,20 +175,24 @@ impl SqlSession {
         create(client.as_ref(), &file_io(store), metadata, None).await.map_err(|failure| failure.error)
     }
 
-    /// Removes the entry of exactly this table. Commits that get in between do not make it another table, so the table is
+    /// Removes the entry of exactly this table or view. Changes that get in between do not make it another one, so it is
     /// looked at again.
-    pub(super) async fn drop_table(&self, id: &TableId) -> Result<()> {
+    pub(super) async fn remove(&self, kind: Kind, id: &TableId) -> Result<()> {
         let TableName { schema, table, .. } = &id.name;
         for _ in 0..DROP_ATTEMPTS {
             let loaded = self.load_one(&id.name).await?;
             if loaded.facts().id.uuid != id.uuid {
-                return Err(Error::conflict("the table was replaced by another of the same name; try again"));
+                return Err(Error::conflict("it was replaced by another of the same name; try again"));
             }
-            if self.entries.delete(Kind::Table, schema, table, iceberg_table(&loaded)?.metadata_location()).await? {
+            let location = match kind {
+                Kind::Table => iceberg_table(&loaded)?.metadata_location(),
+                Kind::View => iceberg_view(&loaded)?.metadata_location(),
+            };
+            if self.entries.delete(kind, schema, table, location).await? {
                 return Ok(());
             }
         }
-        Err(Error::conflict("others committed to the table faster than it could be dropped; try again"))
+        Err(Error::conflict("others changed it faster than it could be dropped; try again"))
     }
 }
 
@@ -260,10 +264,10 @@ impl CatalogSession for SqlSession {
             }
             CatalogChange::DropSchema { schema } => self.entries.drop_schema(&schema).await,
             CatalogChange::CreateTable(new) => self.create_table(&new).await,
-            CatalogChange::DropTable { table } => self.drop_table(&table).await,
+            CatalogChange::DropTable { table } => self.remove(Kind::Table, &table).await,
             CatalogChange::CreateView(new) => self.create_view(&new).await,
             CatalogChange::ReplaceView(old, new) => self.replace_view(&old, &new).await,
-            CatalogChange::DropView { view } => self.drop_view(&view).await,
+            CatalogChange::DropView { view } => self.remove(Kind::View, &view).await,
             _ => Err(Error::unsupported("this kind of change is not offered")),
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use iceberg::spec::ViewMetadata;
 use object_store::ObjectStore;
 use sqe_core::{
-    Error, Result, TableId, TableName,
+    Error, Result, TableName,
     catalog::{CatalogTable, NewView},
     credentials::Operation,
 };
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     commit::unread,
     database::{InsertError, Kind},
-    session::{DROP_ATTEMPTS, SqlSession},
+    session::SqlSession,
 };
 use crate::iceberg::{
     IcebergView,
@@ -39,7 +39,7 @@ pub(super) async fn read(store: &Arc<dyn ObjectStore>, location: &str) -> Result
     Err(unread(error, store, location).await)
 }
 
-fn iceberg_view(view: &Arc<dyn CatalogTable>) -> Result<&IcebergView> {
+pub(super) fn iceberg_view(view: &Arc<dyn CatalogTable>) -> Result<&IcebergView> {
     let found = view.as_any().downcast_ref::<IcebergView>();
     found.ok_or_else(|| Error::conflict("the view was replaced by a table of the same name; try again"))
 }
@@ -116,21 +116,6 @@ impl SqlSession {
             tracing::warn!(%error, location = %next, "the metadata file of a lost commit was left behind");
         }
         Err(error)
-    }
-
-    /// Removes the entry of exactly this view; that others replaced its query does not make it another view.
-    pub(super) async fn drop_view(&self, id: &TableId) -> Result<()> {
-        let TableName { schema, table, .. } = &id.name;
-        for _ in 0..DROP_ATTEMPTS {
-            let loaded = self.load_one(&id.name).await?;
-            if loaded.facts().id.uuid != id.uuid {
-                return Err(Error::conflict("the view was replaced by another of the same name; try again"));
-            }
-            if self.entries.delete(Kind::View, schema, table, iceberg_view(&loaded)?.metadata_location()).await? {
-                return Ok(());
-            }
-        }
-        Err(Error::conflict("others changed the view faster than it could be dropped; try again"))
     }
 }
 

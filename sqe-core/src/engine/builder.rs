@@ -21,7 +21,9 @@ use datafusion::{
 use super::{
     Engine, Inner,
     admission::Admission,
-    bounded, json,
+    bounded,
+    grouping::BySet,
+    json,
     login::{LoginLimits, Logins},
     session::OpenSessions,
 };
@@ -281,7 +283,8 @@ impl EngineBuilder {
             .with_config(config)
             .with_runtime_env(Arc::clone(&runtime))
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
-            .with_table_factories(Default::default());
+            .with_table_factories(Default::default())
+            .with_analyzer_rule(Arc::new(BySet));
         let mut template = scheduler.configure(builder)?.build();
         json::register(&mut template)?;
         bounded::bound(&mut template)?;

@@ -29,6 +29,7 @@ mod decide;
 mod drain;
 mod error;
 mod explain;
+mod grouping;
 mod held;
 mod ignored;
 mod information_schema;

@@ -210,3 +210,31 @@ async fn a_recursive_expression_is_not_called_like_the_table_that_it_begins_with
     let other = sql.replace("RECURSIVE people", "RECURSIVE n").replace("FROM people", "FROM n");
     assert_eq!(world().rows("root", &other).await.unwrap(), ["3"]);
 }
+
+/// What is constant, or equal, below an aggregation by several sets is neither above it.
+#[rstest]
+#[case(
+    "SELECT segment, name, count(*) FROM people WHERE segment = 'AUTO' GROUP BY ROLLUP (segment, name) ORDER BY segment, name",
+    &["AUTO|bob|1", "AUTO|hidden|1", "AUTO|NULL|2", "NULL|NULL|2"]
+)]
+#[case(
+    "SELECT p.id, o.person, count(*) FROM people p JOIN orders o ON p.id = o.person WHERE o.id < 4 GROUP BY GROUPING SETS \
+     ((p.id), (o.person)) ORDER BY p.id NULLS FIRST, o.person DESC",
+    &["NULL|2|1", "NULL|1|2", "1|NULL|2", "2|NULL|1"]
+)]
+#[case(
+    "SELECT grouping(segment) AS g, segment, sum(id) FROM people WHERE segment = 'AUTO' GROUP BY CUBE (segment) ORDER BY segment DESC, g",
+    &["1|NULL|44", "0|AUTO|44"]
+)]
+#[case(
+    "SELECT s, max(n) FROM (SELECT segment AS s, name, count(*) AS n FROM people WHERE segment = 'AUTO' GROUP BY ROLLUP (segment, name)) GROUP BY s ORDER BY s",
+    &["AUTO|2", "NULL|2"]
+)]
+#[case(
+    "SELECT segment, count(*) FROM people WHERE segment = 'AUTO' GROUP BY ROLLUP (segment) HAVING segment IS NULL OR count(*) > 1 ORDER BY segment NULLS FIRST",
+    &["NULL|2", "AUTO|2"]
+)]
+#[tokio::test]
+async fn rows_of_several_grouping_sets_are_ordered_by_what_they_are(#[case] sql: &str, #[case] rows: &[&str]) {
+    assert_eq!(world().rows("root", sql).await.unwrap(), rows, "{sql}");
+}

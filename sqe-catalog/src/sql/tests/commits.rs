@@ -67,7 +67,7 @@ async fn rows_for_a_table_that_was_dropped_or_replaced_are_refused_and_removed()
     let to_dropped = bed.stage("t", &first, &[vec![ids(0..2)]]).await.unwrap();
     let to_replaced = bed.stage("t", &second, &[vec![ids(0..2)]]).await.unwrap();
     let dropped = bed.table("t").await.facts().id.clone();
-    bed.session().drop_table(&dropped).await.unwrap();
+    bed.session().remove(Kind::Table, &dropped).await.unwrap();
     assert_eq!(first.commit(to_dropped).await.unwrap_err().kind(), ErrorKind::NotFound);
     bed.session().create_table(&new_table("t")).await.unwrap();
     assert_eq!(second.commit(to_replaced).await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -84,10 +84,10 @@ async fn a_drop_takes_the_table_that_was_meant_and_no_other_of_its_name() {
     let older = entries.location("s", "t").await.unwrap().unwrap();
     bed.insert("t", ids(0..2)).await.unwrap();
     assert!(!entries.delete(Kind::Table, "s", "t", &older).await.unwrap(), "an older state is not what is there");
-    bed.session().drop_table(&first).await.unwrap();
-    assert_eq!(bed.session().drop_table(&first).await.unwrap_err().kind(), ErrorKind::NotFound);
+    bed.session().remove(Kind::Table, &first).await.unwrap();
+    assert_eq!(bed.session().remove(Kind::Table, &first).await.unwrap_err().kind(), ErrorKind::NotFound);
     bed.session().create_table(&new_table("t")).await.unwrap();
-    assert_eq!(bed.session().drop_table(&first).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(bed.session().remove(Kind::Table, &first).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(bed.rows("t").await.num_rows(), 0);
 }
 

@@ -4,7 +4,10 @@ use sqe_core::{
     catalog::{CatalogSession, NewTable},
 };
 
-use super::bed::{Bed, alice, columns, name};
+use super::{
+    super::database::Kind,
+    bed::{Bed, alice, columns, name},
+};
 use crate::{SqlCatalog, SqlOptions};
 
 #[tokio::test]
@@ -20,7 +23,7 @@ async fn schemas_are_created_listed_and_dropped_when_empty() {
     assert_eq!(session.tables("a.b").await.unwrap(), []);
     assert_eq!(session.tables("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(entries.drop_schema("s").await.unwrap_err().kind(), ErrorKind::Conflict);
-    session.drop_table(&bed.table("t").await.facts().id).await.unwrap();
+    session.remove(Kind::Table, &bed.table("t").await.facts().id).await.unwrap();
     entries.drop_schema("s").await.unwrap();
     assert_eq!(entries.drop_schema("s").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
