@@ -9,6 +9,7 @@
 //! |---|---|
 //! | chain and sequence number | `metadata.uid` (`CHAIN:SEQ`), `metadata.log_name`, `metadata.sequence` |
 //! | query | `metadata.correlation_uid`, `query_info.uid` |
+//! | trace that the query is a part of | `unmapped.trace_id`: the object `trace` is of a profile that these events do not claim |
 //! | time | `time` (milliseconds), `metadata.original_time` (RFC 3339) |
 //! | issuer and subject of the person | `actor.user.domain`, `actor.user.uid` and `.name` |
 //! | who acted for the person, nearest first | `actor.app_uid` the nearest; all of them in `unmapped.actors` |
@@ -189,6 +190,7 @@ fn datastore_activity(event: &AuditEvent) -> Map<String, Value> {
             "actors": event.query.actors.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "client_application": event.query.client.application,
             "rows": effect.map(|effect| effect.rows),
+            "trace_id": event.query.trace.map(|trace| trace.to_string()),
         }),
     );
     fields

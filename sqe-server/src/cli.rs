@@ -100,6 +100,9 @@ pub(crate) struct ConnectArguments {
     /// The PEM file of its private key
     #[arg(long)]
     pub(crate) client_key_file: Option<PathBuf>,
+    /// The person to act as, where the server lets the holder of the token or certificate do so
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) act_as: Option<String>,
     /// The catalog of names without one
     #[arg(long)]
     pub(crate) catalog: Option<String>,
@@ -448,6 +451,12 @@ mod tests {
     fn a_token_cannot_be_an_argument() {
         Cli::try_parse_from(["sqe", "sql", "--token-file", "t", "-c", "SELECT 1"]).unwrap();
         assert!(Cli::try_parse_from(["sqe", "sql", "--token", "t", "-c", "SELECT 1"]).is_err());
+    }
+
+    #[test]
+    fn whom_to_act_as_is_somebody() {
+        Cli::try_parse_from(["sqe", "sql", "--act-as", "alice", "-c", "SELECT 1"]).unwrap();
+        assert!(Cli::try_parse_from(["sqe", "sql", "--act-as", "", "-c", "SELECT 1"]).is_err());
     }
 
     #[test]

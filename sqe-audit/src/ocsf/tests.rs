@@ -2,6 +2,7 @@ use rstest::rstest;
 use sqe_core::{
     FieldId, Identity, Principal, QueryId, TableId, TableName,
     audit::{ColumnUse, QueryFacts},
+    trace::TraceContext,
 };
 use uuid::Uuid;
 
@@ -11,6 +12,8 @@ use crate::{
     read::Entry,
     record::{Bounds, OpenIntent, SegmentHeader, Torn},
 };
+
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// One record of every kind, and of every outcome, the same in each run.
 pub(crate) fn samples() -> Vec<(&'static str, Followed)> {
@@ -40,6 +43,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Followed)> {
         vec![Principal::new("https://idp.example", "dashboard"), Principal::new("https://idp.example", "job")];
     let client = ClientInfo::new("flight-sql").with_address("192.0.2.7:40000").with_application("ADBC");
     let facts = QueryFacts::new(query, &alice, client, "SELECT name, phone FROM customer WHERE id = ?");
+    let facts = facts.with_trace(TraceContext::from_traceparent(TRACEPARENT).unwrap().trace);
     let at = |mut event: AuditEvent| {
         event.time = time;
         Record::Event(event)
@@ -145,4 +149,14 @@ fn outcomes_are_told_apart(#[case] name: &str, #[case] status: u64, #[case] seve
     let (_, record) = samples().into_iter().find(|(sample, _)| *sample == name).unwrap();
     let event = event(&record);
     assert_eq!((event["status_id"].as_u64(), event["severity_id"].as_u64()), (Some(status), Some(severity)));
+}
+
+#[test]
+fn an_event_names_the_trace_of_its_query_if_there_is_one() {
+    let event = |name: &str| event(&samples().into_iter().find(|(sample, _)| *sample == name).unwrap().1);
+    for name in ["intent", "completed", "denied"] {
+        assert_eq!(event(name)["unmapped"]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736", "{name}");
+    }
+    assert_eq!(event("unreadable_statement")["unmapped"]["trace_id"], Value::Null);
+    assert_eq!(event("opened")["unmapped"].get("trace_id"), None);
 }

@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use chrono::Utc;
 use parking_lot::Mutex;
 use serde_json::Value;
-use sqe_core::{Credentials, Error, ErrorKind, Identity, IdentityProvider, Result, Secret};
+use sqe_core::{Credentials, Error, ErrorKind, Identity, IdentityProvider, Result};
 
 use super::{
     Endpoint,
-    endpoint::{Unanswered, Which, bearer, unavailable},
+    endpoint::{Unanswered, Which, unavailable},
 };
 use crate::{
     JwtVerifier, OAuthClient,
@@ -206,10 +206,8 @@ impl Inner {
     async fn ask(&self, client: &OAuthClient) -> Result<Answer<Identity>> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.parameters.iter().map(|(name, value)| (*name, value.as_str())));
-        let answer = self.endpoint.ask(Which::Token, client, &form).await;
-        let answer = answer.map_err(|reason| self.refused(client, &reason))?;
-        let token = bearer(&answer).map_err(|reason| self.refused(client, &reason))?;
-        let Some((identity, claims)) = self.verifier.verify(&Secret::new(token)).await? else {
+        let granted = self.endpoint.token(client, &form).await.map_err(|reason| self.refused(client, &reason))?;
+        let Some((identity, claims)) = self.verifier.verify(granted.token()).await? else {
             return Err(self.refused(client, &Unanswered::Wrong("an access token that is a JWT of this issuer")));
         };
         let named = ["client_id", "azp", "sub"].into_iter().find_map(|name| claims.get(name));

@@ -114,12 +114,3 @@ impl Endpoint {
 pub(super) fn unavailable(reason: &Unanswered) -> Error {
     Error::unavailable("the issuer of tokens cannot be asked now; try again later").with_source(reason.clone())
 }
-
-/// `access_token` of a token response (RFC 6749, 5.1), if it is a bearer token.
-pub(super) fn bearer(answer: &Value) -> Result<&str, Unanswered> {
-    let token = answer.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
-    let token = token.ok_or(Unanswered::Wrong("access_token"))?;
-    let kind = answer.get("token_type").and_then(Value::as_str);
-    let is_bearer = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
-    if is_bearer { Ok(token) } else { Err(Unanswered::Wrong("token_type")) }
-}

@@ -12,7 +12,8 @@ use sqe_core::{
 
 use super::{
     Endpoint,
-    endpoint::{Unanswered, Which, bearer, unavailable},
+    endpoint::{Unanswered, Which, unavailable},
+    token::Granted,
 };
 use crate::{
     OAuthClient,
@@ -223,8 +224,8 @@ impl Inner {
             form.extend([("actor_token", own.secret.expose()), ("actor_token_type", ACCESS_TOKEN)]);
         }
         let now = Utc::now();
-        let token = self.endpoint.ask(Which::Token, &self.client, &form).await;
-        let token = token.and_then(|answer| read(&answer, now)).map_err(|reason| self.refused(audience, &reason))?;
+        let granted = self.endpoint.token(&self.client, &form).await;
+        let token = granted.and_then(|granted| read(granted, now)).map_err(|reason| self.refused(audience, &reason))?;
         if let Err(reason) = fits(&token.secret, self.endpoint.issuer(), subject, target.audience.as_deref()) {
             tracing::error!(issuer = self.endpoint.issuer(), audience, %reason, "an exchanged token is not used");
             return Err(Error::unavailable("the issuer gave a token that cannot be used; tell its operator")
@@ -238,8 +239,8 @@ impl Inner {
         let (endpoint, client, refresh_before) = (self.endpoint.clone(), self.client.clone(), self.refresh_before);
         let ask = || async move {
             let now = Utc::now();
-            let answer = endpoint.ask(Which::Token, &client, &[("grant_type", "client_credentials")]).await;
-            let token = answer.and_then(|answer| token(&answer, now)).map_err(|reason| {
+            let granted = endpoint.token(&client, &[("grant_type", "client_credentials")]).await;
+            let token = granted.and_then(|granted| usable(granted, now)).map_err(|reason| {
                 tracing::error!(issuer = endpoint.issuer(), %reason, "the exchanging client gets no token of its own");
                 unavailable(&reason)
             })?;
@@ -284,33 +285,21 @@ fn keep(token: AccessToken, now: DateTime<Utc>, refresh_before: Duration) -> Ans
 }
 
 /// A token exchange response (RFC 8693, 2.2.1).
-fn read(answer: &Value, now: DateTime<Utc>) -> Result<AccessToken, Unanswered> {
-    let kind = answer.get("issued_token_type").and_then(Value::as_str);
-    if !kind.is_some_and(|kind| [ACCESS_TOKEN, JWT].contains(&kind)) {
+fn read(granted: Granted, now: DateTime<Utc>) -> Result<AccessToken, Unanswered> {
+    if !granted.issued_token_type().is_some_and(|kind| [ACCESS_TOKEN, JWT].contains(&kind)) {
         return Err(Unanswered::Wrong("issued_token_type"));
     }
-    token(answer, now)
+    usable(granted, now)
 }
 
-/// A token response (RFC 6749, 5.1), and when its token ends.
-fn token(answer: &Value, now: DateTime<Utc>) -> Result<AccessToken, Unanswered> {
-    let token = bearer(answer)?;
-    let by_answer = match answer.get("expires_in") {
-        None | Some(Value::Null) => None,
-        Some(seconds) => {
-            let seconds = seconds.as_i64().filter(|seconds| (0..=i64::from(u32::MAX)).contains(seconds));
-            Some(now + chrono::Duration::seconds(seconds.ok_or(Unanswered::Wrong("expires_in"))?))
-        }
-    };
-    let claims = Parts::of(token).and_then(|parts| parts.decode()).and_then(|raw| raw.without_duplicates().ok());
-    let exp = claims.and_then(|token| token.claims.get("exp")?.as_i64());
-    let by_claim = exp.and_then(|exp| DateTime::from_timestamp(exp, 0));
-    let expires_at = [by_answer, by_claim].into_iter().flatten().min();
+/// A token that does not end on its way.
+fn usable(granted: Granted, now: DateTime<Utc>) -> Result<AccessToken, Unanswered> {
+    let token = granted.into_access_token(now)?;
     let soon = chrono::Duration::from_std(MIN_LIFETIME).unwrap_or_else(|_| chrono::Duration::zero());
-    if expires_at.is_some_and(|at| at <= now + soon) {
+    if token.expires_at.is_some_and(|at| at <= now + soon) {
         return Err(Unanswered::Wrong("a lifetime that is long enough"));
     }
-    Ok(AccessToken::new(Secret::new(token), expires_at))
+    Ok(token)
 }
 
 /// Whether a token is the one that was asked for, as far as it says. It came straight from its issuer, so its signature

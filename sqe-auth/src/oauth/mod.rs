@@ -4,6 +4,7 @@ mod client_credentials;
 mod endpoint;
 mod exchange;
 mod introspection;
+mod token;
 
 pub use client_credentials::{ClientCredentials, ClientCredentialsBuilder, ClientIds};
 pub use endpoint::Endpoint;

@@ -1,7 +1,7 @@
 //! An immutable set of accepted policies.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -76,6 +76,12 @@ impl Bundle {
             entry.scope.admits_action(action) && entry.scope.admits_principal(&person.uid, &person.parents)
         };
         self.entries.iter().filter(concerns).collect()
+    }
+
+    /// Whether a person may know which policies decided: each of them says so, and there is one.
+    pub(super) fn explains(&self, policies: &BTreeSet<String>) -> bool {
+        let open = |id: &String| self.entries.iter().any(|entry| entry.explainable && entry.id == *id);
+        !policies.is_empty() && policies.iter().all(open)
     }
 
     /// The schema in which a table's rows have its columns as attributes.

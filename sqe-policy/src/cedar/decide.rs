@@ -52,12 +52,12 @@ impl<'a> Question<'a> {
     }
 
     pub(super) fn answer(&self) -> Result<Decision> {
-        let deny = |policies: BTreeSet<String>| {
-            Decision::deny().decided_by(policies.into_iter().collect(), self.bundle.snapshot())
+        let decided = |decision: Decision, policies: BTreeSet<String>| {
+            let decision = if self.bundle.explains(&policies) { decision.explainable() } else { decision };
+            decision.decided_by(policies.into_iter().collect(), self.bundle.snapshot())
         };
-        let permit = |restrictions, policies: BTreeSet<String>| {
-            Decision::permit_with(restrictions).decided_by(policies.into_iter().collect(), self.bundle.snapshot())
-        };
+        let deny = |policies| decided(Decision::deny(), policies);
+        let permit = |restrictions, policies| decided(Decision::permit_with(restrictions), policies);
         if !applies(self.access) {
             return Ok(deny(BTreeSet::new()));
         }

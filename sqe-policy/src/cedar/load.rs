@@ -34,6 +34,8 @@ pub(super) struct Entry {
     pub(super) mask: Option<Statement>,
     /// Whether it reads the values of rows.
     pub(super) about_rows: bool,
+    /// Whether a person may know that it decided: `@explainable`.
+    pub(super) explainable: bool,
     /// Columns that it names and protects. If a table lacks one, the policy no longer protects what it meant to.
     pub(super) protects: BTreeSet<String>,
 }
@@ -139,6 +141,10 @@ fn accept(
         reasons.push(reason);
         None
     });
+    let explainable = explainable(&policy).unwrap_or_else(|reason| {
+        reasons.push(reason);
+        false
+    });
     if about_rows {
         match about(clauses) {
             Ok(types) => reasons.extend(validate(&Validator::new(rows::with_row(schema, &types)?), &alone)),
@@ -160,7 +166,7 @@ fn accept(
     let effect = policy.effect();
     let guards = mask.is_some() || (effect == Effect::Forbid && scope.admits_action("select"));
     let protects = if guards { literals(&policy, Kind::Column).collect() } else { BTreeSet::new() };
-    Ok(Ok(Entry { id: id.to_owned(), effect, scope, policy, alone, mask, about_rows, protects }))
+    Ok(Ok(Entry { id: id.to_owned(), effect, scope, policy, alone, mask, about_rows, explainable, protects }))
 }
 
 /// The columns that a policy about rows reads, if its conditions can become row filters.
@@ -222,6 +228,16 @@ fn names(policy: &Policy) -> Vec<String> {
         reasons.insert(format!("`{uid}` can name nothing; write {wanted}"));
     }
     reasons.into_iter().collect()
+}
+
+/// Whether a policy says that people may know of it. A value is refused, for `@explainable("no")` would say the opposite
+/// of what it does.
+fn explainable(policy: &Policy) -> Result<bool, String> {
+    match policy.annotation("explainable") {
+        None => Ok(false),
+        Some("") => Ok(true),
+        Some(value) => Err(format!("@explainable takes no value, and has {value:?}; write @explainable, or remove it")),
+    }
 }
 
 /// The mask that a policy states, if it states one.

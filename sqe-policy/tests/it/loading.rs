@@ -95,6 +95,10 @@ fn refusal(text: &str) -> String {
     r#"@keep("4") permit (principal, action == Action::"select", resource is Column);"#,
     "@keep belongs to masks"
 )]
+#[case::a_value_where_none_counts(
+    r#"@explainable("no") permit (principal, action == Action::"select", resource is Table);"#,
+    "@explainable takes no value"
+)]
 #[case::a_lifted_mask(
     r#"forbid (principal, action == Action::"mask_null", resource is Column);"#,
     "a forbid cannot lift a mask"

@@ -448,3 +448,48 @@ fn describing_what_may_not_be_read_shows_the_columns_that_nobody_forbids() {
     assert_eq!(hidden(describe), [].into());
     assert_eq!(hidden(&format!("{describe} {forbid}")), [id("name")].into());
 }
+
+#[test]
+fn who_decided_may_be_known_if_every_policy_that_decided_says_so() {
+    let explainable = |policies: &str, action| {
+        let decision = decide(&engine(policies), &alice(), action, Resource::Table(facts()));
+        (decision.explainable, decision.policies)
+    };
+    let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let open = ALL.replace("@id", "@explainable @id");
+    let rows = |mark: &str| {
+        format!(
+            "{mark} @id(\"rows\") forbid (principal, action == Action::\"select\", resource is Row) unless {{ resource.live }};"
+        )
+    };
+    let hides = |mark: &str| {
+        format!(
+            "{mark} @id(\"hides\") forbid (principal, action == Action::\"select\", resource == Column::\"lake.s.t.id\");"
+        )
+    };
+    let masks = |mark: &str| {
+        format!(
+            "{mark} @id(\"masks\") permit (principal, action == Action::\"mask_null\", resource == Column::\"lake.s.t.name\");"
+        )
+    };
+    assert_eq!(explainable(&open, Action::Select), (true, ids(&["all"])));
+    assert_eq!(explainable(ALL, Action::Select), (false, ids(&["all"])));
+    // Any one of several that does not say so.
+    for marks in [["@explainable"; 3], ["", "@explainable", "@explainable"], ["@explainable", "", "@explainable"]]
+        .into_iter()
+        .chain([["@explainable", "@explainable", ""]])
+    {
+        let [first, second, third] = marks;
+        let policies = [open.clone(), rows(first), hides(second), masks(third)].concat();
+        let all_marked = marks.iter().all(|mark| !mark.is_empty());
+        assert_eq!(explainable(&policies, Action::Select), (all_marked, ids(&["all", "hides", "masks", "rows"])));
+    }
+    // One that concerns somebody else has no say.
+    let elsewhere = "@id(\"auditors\") permit (principal in Group::\"auditor\", action, resource);";
+    assert_eq!(explainable(&format!("{open}{elsewhere}"), Action::Select), (true, ids(&["all"])));
+    // Nor is there anything to know where no policy decided, or a denial without a mark.
+    assert_eq!(explainable(&open, Action::Insert), (false, ids(&[])));
+    let forbids = "@id(\"no\") forbid (principal, action == Action::\"select\", resource is Table);";
+    assert_eq!(explainable(&format!("{open}{forbids}"), Action::Select), (false, ids(&["no"])));
+    assert_eq!(explainable(&format!("{open}@explainable {forbids}"), Action::Select), (true, ids(&["no"])));
+}

@@ -20,6 +20,17 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
             ),
         });
     }
+    for (what, answer) in wire::files(config) {
+        findings.push(match answer {
+            Ok(()) => Finding::ok(1, what, "can be read, and nobody but its owner can change it"),
+            Err(error) => Finding::fail(
+                1,
+                what,
+                words(&error),
+                "no server starts with it, and one that runs keeps to what it read before: mend the file",
+            ),
+        });
+    }
     for identity in &config.identity {
         if let IdentityConfig::Dev { path } = identity {
             findings.push(Finding::warn(

@@ -1,4 +1,8 @@
 //! Talking to an OpenID provider: https, or http on this machine; no redirects, no proxies, answers of bounded size.
+//!
+//! `sqe-auth` keeps the same rules and lends nothing of its client: it asks as a confidential client and never shows what an
+//! issuer writes into an error, and here a person logs in by a public client and is to read just that. Its client in common
+//! would make `reqwest` a part of that crate's interface.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -302,3 +302,6 @@ impl Observer for Metrics {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

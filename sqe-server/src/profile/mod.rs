@@ -48,6 +48,8 @@ pub(crate) struct Profile {
     pub(crate) client_key_file: Option<PathBuf>,
     /// A file that holds a token.
     pub(crate) token_file: Option<PathBuf>,
+    /// Whom to act as.
+    pub(crate) act_as: Option<String>,
     /// Where names without a catalog point.
     pub(crate) catalog: Option<String>,
     /// Where names without a schema point.

@@ -25,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) profile: Profile,
     /// What there is to show beside a certificate.
     pub(crate) credential: Credential,
+    /// Whom to act as; `None`: oneself.
+    act_as: Option<String>,
     /// Where names without a catalog and a schema point; `None`: where the server says.
     pub(crate) catalog: Option<String>,
     pub(crate) schema: Option<String>,
@@ -103,6 +105,7 @@ impl Target {
         Ok(Self {
             uri,
             credential,
+            act_as: arguments.act_as.clone().or_else(|| profile.act_as.clone()),
             catalog: arguments.catalog.clone().or_else(|| profile.catalog.clone()),
             schema: arguments.schema.clone().or_else(|| profile.schema.clone()),
             certificates: Certificates { ca_file, own },
@@ -119,6 +122,9 @@ impl Target {
         let mut options = ConnectOptions::new(&self.uri);
         if let Some(token) = self.credential.token().await? {
             options = options.with_token(token);
+        }
+        if let Some(subject) = &self.act_as {
+            options = options.acting_as(subject);
         }
         if let Some(path) = &self.certificates.ca_file {
             options = options.with_ca_certificate(read(path, "the certificate")?);

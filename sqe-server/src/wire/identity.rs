@@ -23,7 +23,7 @@ use crate::{
     reload,
 };
 
-pub(crate) use front::{Changing, Watched};
+pub(crate) use front::{Changing, Watched, files};
 pub(crate) use own::login_limits;
 
 /// How long issuers are waited for at start.

@@ -17,7 +17,7 @@ use sqe_core::{
 use sqe_policy::CedarPolicy;
 use tokio::task::JoinSet;
 
-pub(crate) use identity::ask;
+pub(crate) use identity::{ask, files};
 
 use identity::{Changing, Identity};
 

@@ -24,7 +24,7 @@ const APPS: &str = "urn:example:apps";
 const IDP: &str = "https://idp.example";
 
 /// Everybody sees their own rows of `people`. Of telephone numbers alice sees four digits and bob none; alice knows of no
-/// pay, and bob of no plans.
+/// pay, and bob of no plans. The policy about alice's pay is not for her to know of.
 const POLICIES: &str = r#"
 @id("makers")
 permit (principal in Group::"makers", action, resource in Catalog::"lake");
@@ -43,6 +43,7 @@ permit (
   resource == Catalog::"lake"
 );
 
+@explainable
 @id("readers-read")
 permit (
   principal in Group::"readers",
@@ -50,6 +51,7 @@ permit (
   resource in Schema::"lake.s"
 );
 
+@explainable
 @id("to-each-their-own")
 forbid (
   principal in Group::"readers",
@@ -58,6 +60,7 @@ forbid (
 )
 unless { resource.who == principal.subject };
 
+@explainable
 @id("four-digits-for-alice")
 @keep("4")
 permit (
@@ -66,6 +69,7 @@ permit (
   resource == Column::"lake.s.people.phone"
 );
 
+@explainable
 @id("no-digits-for-bob")
 @value("hidden")
 permit (
@@ -272,4 +276,30 @@ async fn who_acts_as_somebody_is_shown_exactly_what_that_person_is_and_the_trail
         "urn:example:apps|dashboard||restricted|who phone|",
     ];
     assert_eq!(world.on_record("acted").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_told_which_policies_decided_where_every_one_of_them_is_explainable() {
+    let world = World::new();
+    let told = async |options: &ConnectOptions, table: &str| {
+        let rows = Client::connect(options).await.unwrap();
+        let rows = rows.execute(&format!("EXPLAIN POLICY SELECT 1 FROM lake.s.{table}")).await.unwrap();
+        rows.collect().await.unwrap().iter().flat_map(lines).collect::<Vec<_>>()
+    };
+    // Of bob and of the dashboard every policy may be known; of alice there is one that hides a column.
+    let bobs = "lake.s.people|select|restricted|true|[phone]|[no-digits-for-bob, readers-read, to-each-their-own]";
+    for bob in [world.themselves("bob"), world.acting_as("bob")] {
+        assert_eq!(told(&bob, "people").await, [bobs]);
+        // Of what he may not know, nothing is told.
+        assert_eq!(failure(&bob, "EXPLAIN POLICY SELECT 1 FROM lake.s.plans").await.0, ErrorKind::NotFound);
+    }
+    let dashboards = "lake.s.people|select|restricted|true|[]|[readers-read, to-each-their-own]";
+    assert_eq!(told(&world.with(&world.dashboard), "people").await, [dashboards]);
+    for alice in [world.with(&world.alices), world.acting_as("alice")] {
+        assert_eq!(told(&alice, "people").await, ["lake.s.people|select|restricted|true|[phone]|NULL"]);
+        assert_eq!(told(&alice, "plans").await, ["lake.s.plans|select|permitted|false|[]|[readers-read]"]);
+    }
+    // The makers' policy says nothing of the kind.
+    let maker = world.with(&world.site.token_in("maker", "makers"));
+    assert_eq!(told(&maker, "people").await, ["lake.s.people|select|permitted|false|[]|NULL"]);
 }

@@ -10,7 +10,10 @@ use rstest::rstest;
 use serde_json::Value;
 use sqe_testkit::trap::Trap;
 
-use crate::site::{Site, binary, stderr, stdout};
+use crate::{
+    rights::{add, operator},
+    site::{Site, binary, stderr, stdout},
+};
 
 fn doctor(site: &Site, variables: &[(&str, &str)]) -> (Output, Vec<Value>) {
     let mut command = Command::new(binary());
@@ -197,6 +200,50 @@ fn a_receiver_that_is_not_there_is_to_be_looked_at_and_one_that_is_fine() {
     let (output, findings) = doctor(&site, &[]);
     assert!(output.status.success(), "{}", stdout(&output));
     assert!(finding(&findings, "receiver of records").starts_with("warn: nobody listens"), "{findings:?}");
+}
+
+#[test]
+fn the_files_of_who_may_act_as_whom_and_of_withdrawn_rights_are_read() {
+    let site = Site::governed([("staff.cedar", STAFF)]);
+    let put = |name: &str, text: &str, mode: u32| {
+        std::fs::write(site.path().join(name), text).unwrap();
+        std::fs::set_permissions(site.path().join(name), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let people = "people = [{ issuer = \"https://idp.example\", subject = \"alice\" }]";
+    put("people.toml", people, 0o644);
+    put("may-act.toml", "administrators = []", 0o644);
+    operator(&site, &["revoke", "init", "--file", "revoked"]);
+    add(
+        &site,
+        "[impersonation]\npeople_file = \"people.toml\"\nrules_file = \"may-act.toml\"\n[revocation]\nfile = \"revoked\"\n",
+    );
+    let (output, findings) = doctor(&site, &[]);
+    assert!(output.status.success(), "{}", stdout(&output));
+    let (acting, withdrawn) = ("who may act as whom", "withdrawn rights");
+    for what in [acting, withdrawn] {
+        assert!(finding(&findings, what).starts_with("ok"), "{findings:?}");
+    }
+    let fails = |what: &str, fine: &str, says: &str| {
+        let (output, findings) = doctor(&site, &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+        let told = finding(&findings, what);
+        assert!(told.starts_with("fail") && told.contains(says), "{told}");
+        assert!(finding(&findings, fine).starts_with("ok"), "{findings:?}");
+    };
+    put("people.toml", people, 0o666);
+    fails(acting, withdrawn, "set its mode to");
+    put("people.toml", "people = 7", 0o644);
+    fails(acting, withdrawn, "people.toml");
+    put("people.toml", people, 0o644);
+    std::fs::remove_file(site.path().join("may-act.toml")).unwrap();
+    fails(acting, withdrawn, "there is no");
+    put("may-act.toml", "administrators = []", 0o644);
+    put("revoked", "nonsense", 0o600);
+    fails(withdrawn, acting, "revoked");
+    std::fs::remove_file(site.path().join("revoked")).unwrap();
+    fails(withdrawn, acting, "sqe revoke init");
+    operator(&site, &["revoke", "init", "--file", "revoked"]);
+    assert!(doctor(&site, &[]).0.status.success());
 }
 
 /// A certificate that is good for so many days from now, and ended if they are negative.

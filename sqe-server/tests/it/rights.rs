@@ -1,6 +1,11 @@
 //! People whom the operator's own files vouch for, who may act as whom, and rights that end before their time.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
@@ -178,6 +183,55 @@ async fn who_may_acts_as_another_and_both_are_on_record() {
     }
     assert_eq!(words.len(), 1, "the answer tells who there is: {words:?}");
     assert_eq!(ask(acting("no token", "alice"), "SELECT 1").await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+}
+
+#[test]
+fn the_command_line_acts_as_somebody_by_an_argument_or_a_profile() {
+    let site = site();
+    let (dashboard, other) = (api_token(&site, "dashboard"), api_token(&site, "other"));
+    let (_server, uri) = site.serve(&[]);
+    let profiles =
+        format!("[profiles.reports]\nuri = \"{uri}\"\nact_as = \"alice\"\n[profiles.own]\nuri = \"{uri}\"\n");
+    fs::create_dir_all(site.path().join(".config/sqe")).unwrap();
+    fs::write(site.path().join(".config/sqe/config.toml"), profiles).unwrap();
+    let run = |token: &str, words: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(words).env_clear().env("HOME", site.path()).env("SQE_TOKEN", token);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let said = |token: &str, words: &[&str]| {
+        let output = run(token, words);
+        assert!(output.status.success(), "{words:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    for (words, whom) in [
+        (&["--uri", &uri, "--act-as", "alice"][..], "alice"),
+        (&["--profile", "reports"], "alice"),
+        (&["--profile", "own"], "dashboard"),
+        (&["--profile", "own", "--act-as", "alice"], "alice"),
+    ] {
+        let told = said(&dashboard, &[&["whoami"], words].concat());
+        assert!(told.contains(&format!("subject,{whom}\n")), "{words:?}: {told}");
+        assert_eq!(said(&dashboard, &[&["sql"], words, &["-c", "SELECT 1 AS n"]].concat()), "n\n1\n");
+        said(&dashboard, &[&["explain"], words, &["SELECT 1"]].concat());
+    }
+    // Also in a session of its own, which knows whom it is for.
+    let words = ["sql", "--profile", "reports", "--catalog", "lake", "-c", "SELECT 1 AS commanded"];
+    said(&dashboard, &words);
+    let seen = on_record(&site, &uri, "commanded");
+    assert!(seen.contains(&format!("{PEOPLE},alice,")) && seen.contains("dashboard"), "{seen}");
+
+    // An argument wins over the profile. Who may not is denied, in the same words whether there is such a person or not.
+    let refusals = [(&dashboard, "carol"), (&dashboard, "nobody"), (&other, "alice")].map(|(token, person)| {
+        let output = run(token, &["sql", "--profile", "reports", "--act-as", person, "-c", "SELECT 1"]);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(4), ""), "{}", stderr(&output));
+        stderr(&output)
+    });
+    assert!(refusals.iter().all(|refusal| *refusal == refusals[0]), "{refusals:?}");
+    for wrong in ["", "al\u{ef}ce"] {
+        let output = run(&dashboard, &["sql", "--uri", &uri, "--act-as", wrong, "-c", "SELECT 1"]);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", stderr(&output));
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod setup;
 
 use anyhow::Result;
 
+pub(crate) use package::published;
+
 use crate::{process::Counts, workspace::Workspace};
 
 /// One stage.

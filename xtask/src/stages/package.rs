@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Counts> {
 }
 
 /// Names and versions of the workspace's packages that are for others.
-pub(super) fn published(metadata: &Value) -> Result<Vec<(String, String)>> {
+pub(crate) fn published(metadata: &Value) -> Result<Vec<(String, String)>> {
     let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
     // `publish` is null where everything is allowed and an empty list where nothing is.
     let ours = packages.iter().filter(|package| package["source"].is_null() && package["publish"].is_null());

@@ -3,11 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use sqe_auth::{Impersonation, Revocations, Withdrawn};
+use sqe_auth::{Chain, Impersonation, Revocations, Withdrawn};
 use sqe_core::IdentityProvider;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::config::{ConfigError, ImpersonationConfig, RevocationConfig};
+use crate::config::{Config, ConfigError, ImpersonationConfig, RevocationConfig};
 
 /// Withdrawn rights, and how often their file is looked at.
 #[derive(Debug, Clone)]
@@ -61,6 +61,21 @@ impl fmt::Debug for Changing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Changing").field("what", &self.what).finish_non_exhaustive()
     }
+}
+
+/// Reads the files as a start does, and says what is wrong with each, without anybody to ask behind them.
+pub(crate) fn files(config: &Config) -> Vec<(String, Result<()>)> {
+    let mut answers = Vec::new();
+    if let Some(configured) = &config.impersonation {
+        let ImpersonationConfig { people_file, rules_file } = configured;
+        let what = format!("who may act as whom, {} and {}", people_file.display(), rules_file.display());
+        answers.push((what, impersonation(Arc::new(Chain::default()), configured, &mut Vec::new()).map(drop)));
+    }
+    if let Some(configured) = &config.revocation {
+        let what = format!("withdrawn rights, {}", configured.file.display());
+        answers.push((what, Watched::open(configured, &mut Vec::new()).map(drop)));
+    }
+    answers
 }
 
 /// Acting as others, by the operator's rules.
