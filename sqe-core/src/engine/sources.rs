@@ -195,6 +195,13 @@ impl Found {
         }
         failure.map_or(Ok(()), Err)
     }
+
+    /// The first view that this person may read and not describe.
+    fn undescribed(&self) -> Option<TableName> {
+        let is_secret =
+            |wanted: &&Wanted| matches!(self.known.get(*wanted), Some(Ok(Known::View(view))) if !view.described);
+        self.order.iter().find(is_secret).map(|wanted| wanted.name.clone())
+    }
 }
 
 /// Finds everything that `names` stand for, as this person: all of a round at once, until views name nothing new.
@@ -301,6 +308,7 @@ pub(super) async fn bind_sources(
     let names = Names::of(&case.session, statement, scope, versions)?;
     let mut found = find(case, &names).await?;
     found.check()?;
+    case.secret = case.secret.take().or_else(|| found.undescribed());
     Binder { case, found: &found, views: HashMap::new(), own }.sources(&names, &mut Vec::new()).await
 }
 
