@@ -17,4 +17,5 @@ mod properties;
 mod pyiceberg;
 mod side_channels;
 mod sql;
+mod versions;
 mod world;

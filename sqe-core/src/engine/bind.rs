@@ -43,9 +43,10 @@ impl Bound {
     ///
     /// # Errors
     /// `PermissionDenied` if this person may not describe one of them.
-    pub(super) fn check_described(&self) -> Result<()> {
+    pub(super) fn check_described(&self, case: &Case) -> Result<()> {
         match self.views.iter().find(|view| !view.described) {
-            Some(view) => Err(undescribed(&view.name)),
+            // Of views inside of one another the outermost is named: which it reads is part of its text.
+            Some(view) => Err(undescribed(case.secret.as_ref().unwrap_or(&view.name))),
             None => Ok(()),
         }
     }

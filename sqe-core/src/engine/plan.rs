@@ -289,7 +289,7 @@ async fn describe(case: &mut Case, sql: &str, row: Option<&RecordBatch>) -> Resu
         Kind::Describe(_) => return Ok(of(explain::description_schema(), StatementKind::Query)),
         Kind::Explain { inner, options } => {
             let bound = bind_query(case, *inner).await?;
-            bound.check_described()?;
+            bound.check_described(case)?;
             let parameters = parameters(&bound.plan)?;
             return Ok(StatementShape { schema: explain::schema(options), parameters, kind: StatementKind::Query });
         }
@@ -358,7 +358,7 @@ async fn plan(case: &mut Case, statement: &Statement) -> Result<(Work, SchemaRef
         }
         Kind::Explain { options, inner } => {
             let bound = bind_query(case, *inner).await?;
-            bound.check_described()?;
+            bound.check_described(case)?;
             let rows = plan_bound(case, bound, parameters).await?;
             let work = Work::Explain(Explain { rows: Box::new(rows), options });
             Ok((work, explain::schema(options), StatementKind::Query))
@@ -439,7 +439,8 @@ pub(super) async fn plan_rows(
     state: &SessionState,
 ) -> Result<Rows> {
     let engine = Arc::clone(case.session.engine());
-    engine.watch(Room::Plan, plan_verified(case, plan, tables, state)).await
+    let planned = engine.watch(Room::Plan, plan_verified(case, plan, tables, state)).await;
+    planned.map_err(|error| case.told(error))
 }
 
 async fn plan_verified(

@@ -27,7 +27,7 @@ use crate::{Error, Result};
 /// Rewrites the recursive expressions of a statement.
 ///
 /// # Errors
-/// `Unsupported` for one that begins with a table of its own name.
+/// `Unsupported` for one that begins with a table of its own name, and for clauses around its parts.
 pub(super) fn rewrite(statement: &mut Parsed) -> Result<()> {
     let Parsed::Statement(ast) = statement else { return Ok(()) };
     match VisitMut::visit(ast.as_mut(), &mut Recursive) {
@@ -54,10 +54,25 @@ impl VisitorMut for Recursive {
 }
 
 fn expression(cte: &mut Cte) -> Result<()> {
-    let SetExpr::SetOperation { op: SetOperator::Union, left, right, .. } = cte.query.body.as_mut() else {
+    let SetExpr::SetOperation { op: SetOperator::Union, right, .. } = cte.query.body.as_ref() else {
         return Ok(());
     };
-    if !names(right.as_ref(), &cte.alias.name) {
+    let recursive = names(right.as_ref(), &cte.alias.name);
+    if let Some(what) = around(&cte.query) {
+        return match recursive {
+            true => Err(Error::unsupported(format!(
+                "{what} around the parts of the recursive expression {} is not offered; write it into one of them, or where \
+                 the expression is used",
+                cte.alias.name
+            ))),
+            false => {
+                enclose(&mut cte.query);
+                Ok(())
+            }
+        };
+    }
+    let SetExpr::SetOperation { left, right, .. } = cte.query.body.as_mut() else { return Ok(()) };
+    if !recursive {
         return Ok(());
     }
     if names(left.as_ref(), &cte.alias.name) {
@@ -83,6 +98,27 @@ fn expression(cte: &mut Cte) -> Result<()> {
     std::mem::swap(subquery.body.as_mut(), left.as_mut());
     *left = apart.body;
     Ok(())
+}
+
+/// What stands around the two parts of a union: of expressions that may be recursive the planner looks at the parts only, and
+/// leaves it out without a word.
+fn around(query: &Query) -> Option<&'static str> {
+    let clauses = [
+        ("WITH", query.with.is_some()),
+        ("ORDER BY", query.order_by.is_some()),
+        ("LIMIT", query.limit_clause.is_some()),
+        ("FETCH", query.fetch.is_some()),
+        ("|>", !query.pipe_operators.is_empty()),
+    ];
+    clauses.into_iter().find_map(|(what, there)| there.then_some(what))
+}
+
+/// Puts a query into brackets, where the planner does not take it for the two parts of a recursion.
+fn enclose(query: &mut Query) {
+    let inner = Box::new(query.clone());
+    *query.body = SetExpr::Query(inner);
+    (query.with, query.order_by, query.limit_clause, query.fetch) = (None, None, None, None);
+    query.pipe_operators.clear();
 }
 
 /// Whether a part names a table, or an expression, like this.
@@ -149,6 +185,10 @@ mod tests {
     #[case::not_recursive(
         "WITH RECURSIVE n (a) AS (SELECT 1 UNION SELECT 2) SELECT * FROM n",
         "WITH RECURSIVE n (a) AS (SELECT 1 UNION SELECT 2) SELECT * FROM n"
+    )]
+    #[case::sorted(
+        "WITH RECURSIVE n AS (SELECT 1 UNION SELECT 2 ORDER BY 1 LIMIT 1) SELECT * FROM n",
+        "WITH RECURSIVE n AS ((SELECT 1 UNION SELECT 2 ORDER BY 1 LIMIT 1)) SELECT * FROM n"
     )]
     #[case::not_called_so(
         "WITH n (a) AS (SELECT 1 UNION SELECT a FROM n) SELECT * FROM n",

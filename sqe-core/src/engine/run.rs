@@ -150,7 +150,7 @@ impl Ledger {
         self.ran(failure.as_ref().map(Error::kind));
         let recorded = self.case.conclude(outcome, self.rows, self.bytes).await;
         self.slot = None;
-        failure.or(recorded.err())
+        failure.map(|error| self.case.told(error)).or(recorded.err())
     }
 
     pub(super) fn count(&mut self, rows: u64) {

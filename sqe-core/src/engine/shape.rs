@@ -32,6 +32,9 @@ const WAYS: usize = 4_096;
 const WILDCARDS: usize = 1_000;
 /// Nodes of a plan, a common table expression counted as often as it is used.
 const NODES: u64 = 20_000;
+/// Nodes of a plan above one another. One text does not get there; views add theirs, and what planners do grows faster than
+/// plans do.
+const TALLEST: u64 = 2_000;
 /// Parts of an expression in which every column is replaced by what it was computed from, as optimizers do.
 const PARTS: u64 = 50_000;
 /// How deep such an expression nests.
@@ -285,6 +288,7 @@ impl Size {
 #[derive(Clone)]
 struct Measure {
     nodes: u64,
+    height: u64,
     columns: Rc<[Size]>,
 }
 
@@ -308,12 +312,13 @@ impl Plans {
         if let Some(known) = self.0.get(&address) {
             return Ok(Ok(known.clone()));
         }
-        let mut nodes = 1_u64;
+        let (mut nodes, mut height) = (1_u64, 1_u64);
         let mut inputs = Vec::new();
         for input in plan.inputs() {
             match self.measure(input)? {
                 Ok(measure) => {
                     nodes = nodes.saturating_add(measure.nodes);
+                    height = height.max(measure.height + 1);
                     inputs.push((input, measure.columns));
                 }
                 Err(what) => return Ok(Err(what)),
@@ -324,7 +329,10 @@ impl Plans {
             // What is handed in here is made for this call, and its address is used again: only its input stays.
             let LogicalPlan::Subquery(subquery) = subquery else { return Ok(TreeNodeRecursion::Continue) };
             match self.measure(&subquery.subquery)? {
-                Ok(measure) => nodes = nodes.saturating_add(measure.nodes),
+                Ok(measure) => {
+                    nodes = nodes.saturating_add(measure.nodes);
+                    height = height.max(measure.height + 1);
+                }
                 Err(what) => fault = Some(what),
             }
             Ok(if fault.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
@@ -337,13 +345,16 @@ impl Plans {
         if nodes > NODES {
             fault = Some("stands for too large a plan, since what it names is used again and again");
         }
+        if height > TALLEST {
+            fault = Some("stands for too tall a plan");
+        }
         if sizes.iter().any(|size| size.is_too_much()) {
             fault = Some("computes columns out of columns too often");
         }
         if let Some(fault) = fault {
             return Ok(Err(fault));
         }
-        let measure = Measure { nodes, columns: columns(plan, &inputs, sizes).into() };
+        let measure = Measure { nodes, height, columns: columns(plan, &inputs, sizes).into() };
         self.0.insert(address, measure.clone());
         Ok(Ok(measure))
     }

@@ -195,6 +195,13 @@ impl Found {
         }
         failure.map_or(Ok(()), Err)
     }
+
+    /// The first view that this person may read and not describe.
+    fn undescribed(&self) -> Option<TableName> {
+        let is_secret =
+            |wanted: &&Wanted| matches!(self.known.get(*wanted), Some(Ok(Known::View(view))) if !view.described);
+        self.order.iter().find(is_secret).map(|wanted| wanted.name.clone())
+    }
 }
 
 /// Finds everything that `names` stand for, as this person: all of a round at once, until views name nothing new.
@@ -223,6 +230,8 @@ async fn find(case: &mut Case, names: &Names) -> Result<Found> {
             let one = match answer {
                 Ok(Judged::Table(table)) => Ok(Known::Table(table)),
                 Ok(Judged::View { definition, described }) => {
+                    // As in `Binder::view`.
+                    tokio::task::yield_now().await;
                     let within = Within::of(wanted.name.clone(), described, around.as_ref());
                     let opened = open(case, &definition, within.clone(), described).await;
                     opened.map(|view| Known::View(Arc::new(view))).map_err(|error| within.told(error))
@@ -301,7 +310,10 @@ pub(super) async fn bind_sources(
     let names = Names::of(&case.session, statement, scope, versions)?;
     let mut found = find(case, &names).await?;
     found.check()?;
-    Binder { case, found: &found, views: HashMap::new(), own }.sources(&names, &mut Vec::new()).await
+    case.secret = case.secret.take().or_else(|| found.undescribed());
+    Binder { case, found: &found, views: HashMap::new(), lists: HashMap::new(), own }
+        .sources(&names, &mut Vec::new())
+        .await
 }
 
 /// Everything that a query stands for, with what failed.
@@ -315,6 +327,8 @@ struct Binder<'a> {
     case: &'a Case,
     found: &'a Found,
     views: HashMap<TableName, Source>,
+    /// The engine's own tables: each lists much, and many views can ask for the same.
+    lists: HashMap<TableName, Source>,
     own: Own,
 }
 
@@ -323,12 +337,18 @@ impl Binder<'_> {
     async fn sources(&mut self, names: &Names, path: &mut Vec<TableName>) -> Result<Vec<Source>> {
         let mut sources = Vec::with_capacity(names.own.len() + names.tables.len());
         for name in &names.own {
+            if let Some(known) = self.lists.get(name) {
+                sources.push(known.clone());
+                continue;
+            }
             // Whoever lists columns binds views, which may read such tables: the types of these futures would hold themselves.
             let table: BoxFuture<'_, Result<ConstantTable>> =
                 Box::pin(information_schema::table(&self.case.session, name, self.own));
             let table = table.await?;
             let provider: Arc<dyn TableProvider> = Arc::new(table);
-            sources.push(Source { name: name.clone(), provider, governed: Vec::new(), views: Vec::new() });
+            let source = Source { name: name.clone(), provider, governed: Vec::new(), views: Vec::new() };
+            self.lists.insert(name.clone(), source.clone());
+            sources.push(source);
         }
         for (called, wanted) in &names.tables {
             let source = match self.found.known.get(wanted) {
@@ -346,6 +366,8 @@ impl Binder<'_> {
         if let Some(known) = self.views.get(name) {
             return Ok(known.clone());
         }
+        // Binding does not pause by itself: here a statement whose time is up, or for which nobody waits, ends.
+        tokio::task::yield_now().await;
         if path.contains(name) {
             return Err(view.within.told(Error::invalid("it reads itself; replace it")));
         }

@@ -395,7 +395,8 @@ fn show_schemas(options: &ShowStatementOptions) -> Result<String> {
     Ok(format!("SELECT catalog_name, schema_name FROM {source} WHERE true{like} ORDER BY 1, 2"))
 }
 
-fn quoted(name: &str) -> String {
+/// A name as text that means exactly this one.
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -617,7 +618,7 @@ mod tests {
             "SET SESSION AUTHORIZATION bob",
             "RESET datafusion.optimizer.skip_failed_rules",
             "SHOW datafusion.optimizer.skip_failed_rules",
-            "CREATE VIEW v AS SELECT 1",
+            "CREATE MATERIALIZED VIEW v AS SELECT 1",
             "CREATE FUNCTION f() RETURNS INT RETURN 1",
             "PREPARE p AS UPDATE t SET a = 1",
             "PREPARE p AS PREPARE q AS SELECT 1",

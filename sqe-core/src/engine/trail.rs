@@ -32,6 +32,8 @@ pub(super) struct Case {
     pub(super) place: Place,
     /// What it does, as soon as it is known.
     pub(super) operation: &'static str,
+    /// A view in it of whose text this person is told nothing.
+    pub(super) secret: Option<TableName>,
 }
 
 impl Case {
@@ -45,7 +47,16 @@ impl Case {
         let statement = without_literals(sql, session.engine().limits.statement_bytes);
         let facts = QueryFacts::new(query, session.identity(), session.client().clone(), statement);
         let facts = facts.with_trace(place.context.trace);
-        Self { session: session.clone(), query, facts, tables: Vec::new(), types: Vec::new(), place, operation: "" }
+        Self {
+            session: session.clone(),
+            query,
+            facts,
+            tables: Vec::new(),
+            types: Vec::new(),
+            place,
+            operation: "",
+            secret: None,
+        }
     }
 
     /// What it does, of which only the first counts: a prepared statement is told as what the client sent.
@@ -116,6 +127,24 @@ impl Case {
             Ok(()) => error,
             Err(trail) => trail,
         }
+    }
+
+    /// What a person is told of a failure after binding. Planners and operators cite what they work on, and do not know
+    /// whether it is the statement's own or stands in a view.
+    pub(super) fn told(&self, error: Error) -> Error {
+        let Some(view) = &self.secret else { return error };
+        let kind = error.kind();
+        let message = match kind {
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => format!(
+                "the statement, or view {view}, which it reads and which you may not describe, cannot be carried out; \
+                 look at its divisions, casts and formats, or ask the view's owner"
+            ),
+            ErrorKind::ResourceExhausted => {
+                format!("the statement, with view {view}, which it reads, needs more than it may use; narrow it down")
+            }
+            _ => return error,
+        };
+        Error::new(kind, message).with_source(error)
     }
 
     /// Denied and missing differ in the trail, whatever the person is told.

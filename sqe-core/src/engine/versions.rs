@@ -16,7 +16,7 @@ use datafusion::{
         parser::Statement as Parsed,
         sqlparser::{
             ast::{
-                self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+                self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query,
                 TableAlias, TableFactor, TableVersion as Clause, Value, Visit, VisitMut, Visitor, VisitorMut,
             },
             tokenizer::Token,
@@ -77,7 +77,7 @@ struct Taken {
     found: HashMap<String, (String, Wish)>,
 }
 
-/// The last parts of all names of tables in a statement.
+/// The last parts of all names of tables in a statement, and the names of its common table expressions.
 #[derive(Default)]
 struct Names(BTreeSet<String>);
 
@@ -90,6 +90,11 @@ impl Visitor for Names {
 
     fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
         self.0.extend(last(name).map(normal));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.0.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| normal(&cte.alias.name)));
         ControlFlow::Continue(())
     }
 }

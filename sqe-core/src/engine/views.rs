@@ -1,11 +1,11 @@
 //! Statements that define views, and the columns of views.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::{
     parser::Statement as Parsed,
-    sqlparser::ast::{CreateView, Ident, ObjectName},
+    sqlparser::ast::{CreateView, ObjectName},
 };
 
 use futures::future::BoxFuture;
@@ -18,7 +18,7 @@ use super::{
     plan::{Work, aside, count_batch},
     resolve::{Loaded, load, name_of_parts, of_known, refusal},
     sources::{Own, Scope, bind_sources},
-    statement::{self, normal},
+    statement::{self, normal, quoted},
     trail::Case,
     versions,
     write::{change, permit_create, to_remove},
@@ -44,18 +44,25 @@ pub(super) async fn plan_create(case: &mut Case, create: CreateView, text: Strin
         _ => None,
     };
     let scope = Scope::of(&session);
-    let text = with_columns(text, &name, &create.columns.iter().map(|column| normal(&column.name)).collect::<Vec<_>>());
-    // As it will be read: also what is written around it must be a query.
-    let limit = session.engine().limits.statement_bytes;
-    let statement::Kind::Query(query) = statement::parse(&text, limit)? else {
-        return Err(Error::invalid("a view needs a query; write CREATE VIEW name AS SELECT …"));
+    let bound = bind(case, query(&session, &text)?, &scope, Own::Columns).await?;
+    let called: Vec<String> = create.columns.iter().map(|column| normal(&column.name)).collect();
+    let (text, bound) = if called.is_empty() {
+        (text, bound)
+    } else {
+        // As it will be read, and noted once.
+        let text = with_columns(&text, &name, bound.plan.schema().as_arrow(), &called)?;
+        let bound = bind(&mut case.clone(), query(&session, &text)?, &scope, Own::Columns).await?;
+        (text, bound)
     };
-    let bound = bind(case, query, &scope, Own::Columns).await?;
     if !parameters(&bound.plan)?.fields().is_empty() {
         return Err(Error::unsupported("a view has no parameters; write values into its query"));
     }
     if bound.views.iter().any(|view| view.name == name) {
         return Err(Error::invalid(format!("view {name} would read itself")));
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = bound.plan.schema().fields().iter().find(|field| !names.insert(field.name().clone())) {
+        return Err(Error::invalid(format!("two columns of the view are called {:?}; name them", twice.name())));
     }
     let definition = ViewDefinition::new(text, &scope.catalog, &scope.schema);
     let schema = plain(bound.plan.schema().as_arrow());
@@ -74,15 +81,26 @@ async fn bind(case: &mut Case, mut query: Parsed, scope: &Scope, own: Own) -> Re
     bind_against(case, query, scope, sources, Vec::new()).await
 }
 
-/// The text of a query whose columns are called like this.
-fn with_columns(text: String, view: &TableName, columns: &[String]) -> String {
-    if columns.is_empty() {
-        return text;
+/// A view's text as what is read.
+fn query(session: &Session, text: &str) -> Result<Parsed> {
+    match statement::parse(text, session.engine().limits.statement_bytes)? {
+        statement::Kind::Query(query) => Ok(query),
+        _ => Err(Error::invalid("a view needs a query; write CREATE VIEW name AS SELECT …")),
     }
-    let quoted = |name: &String| Ident::with_quote('"', name).to_string();
-    let columns: Vec<String> = columns.iter().map(quoted).collect();
+}
+
+/// The text of a query whose columns are called like this. Each is named by what the query itself calls it: of a list behind
+/// the query's alias DataFusion 54.1 takes columns for one another that differ in case only.
+fn with_columns(text: &str, view: &TableName, found: &Schema, columns: &[String]) -> Result<String> {
+    if found.fields().len() != columns.len() {
+        let (found, given) = (found.fields().len(), columns.len());
+        return Err(Error::invalid(format!("the query has {found} columns and {given} names are given")));
+    }
+    let pairs = found.fields().iter().zip(columns);
+    let columns: Vec<String> =
+        pairs.map(|(field, name)| format!("{} AS {}", quoted(field.name()), quoted(name))).collect();
     // The line ends a comment that the query may end with.
-    format!("SELECT * FROM ({text}\n) AS {} ({})", quoted(&view.table), columns.join(", "))
+    Ok(format!("SELECT {} FROM ({text}\n) AS {}", columns.join(", "), quoted(&view.table)))
 }
 
 /// The view that this person may give another query.
@@ -130,21 +148,17 @@ pub(super) async fn plan_drop(case: &mut Case, names: Vec<ObjectName>, if_exists
 /// Those of reading it. Nothing is noted for the trail: nothing is read.
 pub(super) async fn columns(case: &Case, name: &TableName) -> Result<SchemaRef> {
     let mut case = case.clone();
-    let name =
-        ObjectName::from([&name.catalog, &name.schema, &name.table].map(|part| Ident::with_quote('"', part)).to_vec());
-    let limit = case.session.engine().limits.statement_bytes;
-    let statement::Kind::Query(query) = statement::parse(&format!("SELECT * FROM {name}"), limit)? else {
-        return Err(Error::internal("a view cannot be asked for its columns"));
-    };
+    let name = [&name.catalog, &name.schema, &name.table].map(|part| quoted(part)).join(".");
+    let statement = query(&case.session, &format!("SELECT * FROM {name}"))?;
     let scope = Scope::of(&case.session);
-    let bound = bind(&mut case, query, &scope, Own::Columns).await?;
+    let bound = bind(&mut case, statement, &scope, Own::Columns).await?;
     Ok(plain(bound.plan.schema().as_arrow()))
 }
 
 /// Gives views the columns that their queries have for this person; none if they may not read them.
 ///
 /// # Errors
-/// Those that say nothing about a view: an outage, a limit.
+/// Those that say nothing about a view, such as an outage. That one is too much for the engine hides no other.
 pub(super) async fn describe(session: &Session, views: Vec<&mut VisibleTable>) -> Result<()> {
     if views.is_empty() {
         return Ok(());
@@ -173,10 +187,6 @@ fn all_columns(session: &Session, names: Vec<TableName>) -> BoxFuture<'static, R
 fn is_passing(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::Unavailable
-            | ErrorKind::Unauthenticated
-            | ErrorKind::ResourceExhausted
-            | ErrorKind::DeadlineExceeded
-            | ErrorKind::Cancelled
+        ErrorKind::Unavailable | ErrorKind::Unauthenticated | ErrorKind::DeadlineExceeded | ErrorKind::Cancelled
     )
 }

@@ -28,4 +28,5 @@ mod side_channels;
 mod statements;
 mod versions;
 mod views;
+mod views_attacked;
 mod writes;
