@@ -19,7 +19,7 @@ use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture};
 use tokio::time::Sleep;
 
 use super::{
-    Expiry, Session,
+    Expiry, Inner, Session,
     admission::Slot,
     explain::{self, Explain},
     observed::{Begun, in_trace},
@@ -62,6 +62,7 @@ pub(super) struct Stop {
     deadline: Pin<Box<Sleep>>,
     expiry: bool,
     closed: BoxFuture<'static, ()>,
+    engine: Option<Arc<Inner>>,
 }
 
 impl Stop {
@@ -83,12 +84,21 @@ impl Stop {
             deadline: Box::pin(tokio::time::sleep_until(at.into())),
             expiry,
             closed: session.closed().clone().cancelled_owned().boxed(),
+            engine: Some(Arc::clone(session.engine())),
         }
     }
 
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         if self.closed.poll_unpin(cx).is_ready() {
-            return Poll::Ready(Error::new(ErrorKind::Cancelled, "the session was closed while the statement ran"));
+            let draining = self.engine.as_ref().is_some_and(|engine| engine.admission.check_open().is_err());
+            let message = match draining {
+                false => "the session was closed while the statement ran",
+                true => {
+                    "the statement was cancelled: its session was closed, and the engine is shutting down; try again later, \
+                     or on another server"
+                }
+            };
+            return Poll::Ready(Error::new(ErrorKind::Cancelled, message));
         }
         ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(if self.expiry {
@@ -274,6 +284,7 @@ impl Stop {
             deadline: Box::pin(tokio::time::sleep_until(far.into())),
             expiry: false,
             closed: std::future::pending().boxed(),
+            engine: None,
         }
     }
 }

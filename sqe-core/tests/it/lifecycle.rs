@@ -131,6 +131,23 @@ async fn a_deadline_and_a_closed_session_stop_a_running_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_whose_session_is_closed_is_told_so_and_whether_the_engine_is_shutting_down() {
+    for drains in [false, true] {
+        let world = world();
+        let session = world.session("root").await;
+        let stream = session.query(SLOW).await.unwrap();
+        if drains {
+            world.engine.drain();
+        }
+        session.close();
+        let error = stream.collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert!(error.message().contains("session was closed"), "{error}");
+        assert_eq!(error.message().contains("shutting down"), drains, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cap_on_one_person_leaves_room_for_another() {
     let world = world_with(|builder| {
         let mut limits = Limits::default();

@@ -26,7 +26,7 @@ use super::Answers;
 use crate::{
     edge::{conform, cut},
     server::FlightSqlServer,
-    session::{Answer, FlightSession, Pending},
+    session::{Answer, Ending, FlightSession, Pending},
     status::{from_encoder, from_status, to_status},
 };
 
@@ -47,6 +47,7 @@ struct Stopped(AtomicU8);
 impl Stopped {
     const CANCELLED: u8 = 1;
     const NOT_READ: u8 = 2;
+    const STOPPING: u8 = 3;
 
     fn note(&self, why: u8) {
         // The first reason is the one.
@@ -55,7 +56,8 @@ impl Stopped {
 
     fn error(&self) -> Error {
         match self.0.load(Ordering::Acquire) {
-            Self::CANCELLED => Error::new(ErrorKind::Cancelled, "the query was cancelled"),
+            Self::CANCELLED => Ending::Cancelled.error(),
+            Self::STOPPING => Ending::Stopping.error(),
             Self::NOT_READ => Error::new(
                 ErrorKind::DeadlineExceeded,
                 "the rows were not read for so long that the query was stopped; read them faster, or ask for fewer",
@@ -109,8 +111,11 @@ impl FlightSqlServer {
             let (task, stopped) = (task.clone(), Arc::clone(&stopped));
             session.started(
                 handle,
-                Arc::new(move || {
-                    stopped.note(Stopped::CANCELLED);
+                Arc::new(move |why| {
+                    stopped.note(match why {
+                        Ending::Cancelled => Stopped::CANCELLED,
+                        Ending::Stopping => Stopped::STOPPING,
+                    });
                     task.abort();
                 }),
             );

@@ -13,7 +13,7 @@ use arrow_flight::{
 use bytes::Bytes;
 use chrono::Utc;
 use prost::Message;
-use sqe_core::{Error, ErrorKind, Result, engine::Progress};
+use sqe_core::{Error, Result, engine::Progress};
 use tokio::sync::watch;
 
 use super::{Answers, described};
@@ -111,7 +111,7 @@ impl FlightSqlServer {
                 Stage::Working { schema, progress } => {
                     match tokio::time::timeout_at(until.into(), stages.changed()).await {
                         Ok(Ok(())) => {}
-                        Ok(Err(_)) => return Err(Error::new(ErrorKind::Cancelled, "the query was cancelled")),
+                        Ok(Err(_)) => return Err(polled.ending().error()),
                         Err(_) => return Ok(self.unfinished(&handle, polled, schema, &progress)),
                     }
                 }

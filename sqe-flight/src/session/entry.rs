@@ -133,7 +133,27 @@ impl Prepared {
 }
 
 /// Stops a running query.
-pub(crate) type Stop = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type Stop = Arc<dyn Fn(Ending) + Send + Sync>;
+
+/// Why what runs is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Its client asked for that, or its session ended.
+    Cancelled,
+    /// The server comes to its end.
+    Stopping,
+}
+
+impl Ending {
+    /// What the client is told.
+    pub(crate) fn error(self) -> Error {
+        let message = match self {
+            Self::Cancelled => "the query was cancelled",
+            Self::Stopping => "the query was cancelled, for the server is stopping; ask again later, or another server",
+        };
+        Error::new(ErrorKind::Cancelled, message)
+    }
+}
 
 /// A handle as it stands on the wire.
 type Handle = [u8; 32];
@@ -292,10 +312,10 @@ impl FlightSession {
         let running = self.running.lock().remove(&handle);
         let polled = self.polled.lock().remove(&handle);
         if let Some(stop) = &running {
-            stop();
+            stop(Ending::Cancelled);
         }
         if let Some(polled) = &polled {
-            polled.stop();
+            polled.stop(Ending::Cancelled);
         }
         match waiting.is_some() || running.is_some() || polled.is_some() {
             true => Ok(()),
@@ -310,7 +330,7 @@ impl FlightSession {
     pub(crate) fn begin_poll(&self, handle: Handle, polled: Arc<Polled>, settings: &Settings) -> Result<()> {
         let mut all = self.polled.lock();
         if all.len() >= settings.max_tickets {
-            polled.stop();
+            polled.stop(Ending::Cancelled);
             return Err(Error::new(
                 ErrorKind::ResourceExhausted,
                 format!("{} statements of this session work or wait to be fetched; fetch some first", all.len()),
@@ -391,7 +411,7 @@ impl FlightSession {
         self.polled.lock().retain(|_, polled| {
             let wanted = polled.idle() < settings.ticket_ttl;
             if !wanted {
-                polled.stop();
+                polled.stop(Ending::Cancelled);
             }
             wanted
         });
@@ -399,15 +419,15 @@ impl FlightSession {
     }
 
     /// Ends everything that belongs to the session.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, why: Ending) {
         self.tickets.lock().clear();
         self.prepared.lock().clear();
         for polled in std::mem::take(&mut *self.polled.lock()).values() {
-            polled.stop();
+            polled.stop(why);
         }
         let running = std::mem::take(&mut *self.running.lock());
         for stop in running.values() {
-            stop();
+            stop(why);
         }
         self.engine.close();
     }

@@ -6,7 +6,7 @@ mod polled;
 mod registry;
 
 pub(crate) use budget::Share;
-pub(crate) use entry::{Answer, Bound, FlightSession, Pending, Prepared};
+pub(crate) use entry::{Answer, Bound, Ending, FlightSession, Pending, Prepared};
 pub(crate) use polled::{Polled, Stage};
 pub(crate) use registry::{ACT_AS, Closed, Sessions};
 

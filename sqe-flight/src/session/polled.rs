@@ -1,12 +1,17 @@
 //! A statement that works while its client asks what became of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use arrow_flight::FlightDescriptor;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sqe_core::{Error, engine::Progress};
 use tokio::{sync::watch, task::AbortHandle};
+
+use super::entry::Ending;
 
 /// Where it is.
 #[derive(Debug, Clone)]
@@ -37,11 +42,12 @@ pub(crate) struct Polled {
     stages: watch::Receiver<Stage>,
     task: AbortHandle,
     asked: Mutex<Instant>,
+    ending: OnceLock<Ending>,
 }
 
 impl Polled {
     pub(crate) fn new(descriptor: FlightDescriptor, stages: watch::Receiver<Stage>, task: AbortHandle) -> Self {
-        Self { descriptor, stages, task, asked: Mutex::new(Instant::now()) }
+        Self { descriptor, stages, task, asked: Mutex::new(Instant::now()), ending: OnceLock::new() }
     }
 
     /// Where it is, and when that changes. Stopped statements change no more.
@@ -60,7 +66,14 @@ impl Polled {
     }
 
     /// Stops it, if it still works.
-    pub(crate) fn stop(&self) {
+    pub(crate) fn stop(&self, why: Ending) {
+        // The first reason is the one.
+        let _other = self.ending.set(why);
         self.task.abort();
+    }
+
+    /// Why it works no more and has come to nothing.
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending.get().copied().unwrap_or(Ending::Cancelled)
     }
 }

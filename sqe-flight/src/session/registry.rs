@@ -15,7 +15,7 @@ use tonic::metadata::MetadataMap;
 
 use super::{
     budget::{Budget, Share},
-    entry::FlightSession,
+    entry::{Ending, FlightSession},
 };
 use crate::{
     settings::Settings,
@@ -160,15 +160,15 @@ impl Sessions {
             return Closed::Shared;
         }
         self.all.lock().retain(|_, other| !Arc::ptr_eq(other, session));
-        session.close();
+        session.close(Ending::Cancelled);
         Closed::Yes
     }
 
-    /// Closes all sessions.
+    /// Closes all sessions, for the server is stopping.
     pub(crate) fn close_all(&self) {
         let all = std::mem::take(&mut *self.all.lock());
         for session in all.values() {
-            session.close();
+            session.close(Ending::Stopping);
         }
     }
 
@@ -180,7 +180,7 @@ impl Sessions {
             if Arc::strong_count(session) == 1
                 && let Some(session) = all.remove(key)
             {
-                session.close();
+                session.close(Ending::Cancelled);
             }
             return None;
         }
@@ -202,14 +202,14 @@ impl Sessions {
         };
         let session = Arc::new(FlightSession::new(engine, own_token, acting_as));
         if !session.is_current(&self.settings) {
-            session.close();
+            session.close(Ending::Cancelled);
             return Err(unauthenticated());
         }
         self.start_sweeper();
         let outcome = self.insert(key, &session);
         // Either there was no room, or another call with the same token came first: its session is the one.
         if !matches!(&outcome, Ok(kept) if Arc::ptr_eq(kept, &session)) {
-            session.close();
+            session.close(Ending::Cancelled);
         }
         outcome
     }
@@ -250,7 +250,7 @@ impl Sessions {
             let unused = Arc::strong_count(session) == 1;
             let ended = !session.is_current(&self.settings) || session.idle() >= self.settings.session_idle_timeout;
             if unused && ended {
-                session.close();
+                session.close(Ending::Cancelled);
             }
             !(unused && ended)
         });

@@ -211,7 +211,8 @@ async fn past_the_drain_time_long_statements_of_many_end_in_clear_words_and_the_
         let (read, end) = client.await.unwrap();
         let error = end.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{number}, after {read} batches: {error:?}");
-        assert!(error.message().contains("cancelled"), "{number}: {error}");
+        let words = error.message();
+        assert!(words.contains("cancelled") && words.contains("the server is stopping"), "{number}: {error}");
     }
     let mut completed = 0;
     for client in short {
