@@ -20,20 +20,10 @@ const TOOL: &str = "semver-checks";
 /// No library was ever released, the tool is missing, or a change does not fit the version.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let tags = output(Command::new("git").args(["tag", "--list", "--merged", "HEAD"]).current_dir(&workspace.root))?;
-    let mut releases = Vec::new();
-    for (name, version) in published(&workspace.metadata()?)? {
-        // The server is a program: nobody can call it.
-        if workspace.root.join(&name).join("src/lib.rs").exists() {
-            let tag = last(&name, &tags);
-            releases.push((name, version, tag));
-        }
-    }
-    if releases.iter().all(|(_, _, tag)| tag.is_none()) {
-        bail!(
-            "there is nothing to compare with: no tag of a release, such as sqe-core-v0.1.0, leads here; in a shallow clone \
-             `git fetch --tags --unshallow` brings them"
-        );
-    }
+    let mut libraries = published(&workspace.metadata()?)?;
+    // The server is a program: nobody can call it.
+    libraries.retain(|(name, _)| workspace.root.join(name).join("src/lib.rs").exists());
+    let releases = releases(libraries, &tags)?;
     let quiet = |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !quiet(workspace.cargo(TOOL).arg("--version")).is_ok_and(|status| status.success()) {
         bail!("cargo-semver-checks is not installed; run `cargo install cargo-semver-checks --locked`");
@@ -55,6 +45,22 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// Name, version and the tag of the last release of each library.
+fn releases(libraries: Vec<(String, String)>, tags: &str) -> Result<Vec<(String, String, Option<String>)>> {
+    let with_tag = |(name, version): (String, String)| {
+        let tag = last(&name, tags);
+        (name, version, tag)
+    };
+    let releases: Vec<_> = libraries.into_iter().map(with_tag).collect();
+    if releases.iter().all(|(_, _, tag)| tag.is_none()) {
+        bail!(
+            "there is nothing to compare with: no tag of a release, such as sqe-core-v0.1.0, leads here; in a shallow clone \
+             `git fetch --tags --unshallow` brings them"
+        );
+    }
+    Ok(releases)
+}
+
 /// The tag of a crate's last release: `NAME-vMAJOR.MINOR.PATCH`. Others, such as those of release candidates, are none.
 fn last(name: &str, tags: &str) -> Option<String> {
     let version = |tag: &str| {
@@ -66,7 +72,7 @@ fn last(name: &str, tags: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::last;
+    use super::{last, releases};
 
     #[test]
     fn the_last_release_is_that_of_the_highest_version_of_this_very_crate() {
@@ -76,5 +82,16 @@ mod tests {
         assert_eq!(last("sqe-auth", tags).as_deref(), Some("sqe-auth-v3.0.0"));
         assert_eq!(last("sqe-policy", tags), None);
         assert_eq!(last("sqe-core", ""), None);
+    }
+    #[test]
+    fn what_was_released_is_compared_and_where_nothing_was_it_is_said() {
+        let libraries = || ["sqe-core", "sqe-auth"].map(|name| (name.to_owned(), "0.2.0".to_owned())).to_vec();
+        let found = releases(libraries(), "sqe-core-v0.1.0\n").unwrap();
+        let tags: Vec<_> = found.iter().map(|(name, _, tag)| (name.as_str(), tag.as_deref())).collect();
+        assert_eq!(tags, [("sqe-core", Some("sqe-core-v0.1.0")), ("sqe-auth", None)]);
+        for none in ["", "v0.1.0\n", "sqe-server-v0.1.0\n"] {
+            let error = releases(libraries(), none).unwrap_err().to_string();
+            assert!(error.contains("nothing to compare with") && error.contains("git fetch --tags"), "{error}");
+        }
     }
 }
