@@ -141,7 +141,8 @@ pub trait CatalogTable: fmt::Debug + Send + Sync + 'static {
     /// as metadata `PARQUET:field_id`.
     fn schema(&self) -> SchemaRef;
 
-    /// The snapshot that will be read; `None` for an empty table or a catalog without snapshots.
+    /// The snapshot that will be read, of a view the version of its definition; `None` for an empty table or a catalog without
+    /// snapshots.
     fn snapshot(&self) -> Option<i64>;
 
     /// Folders (URLs ending in `/`) that a scan or a write needs a lease for. Empty: none is needed.

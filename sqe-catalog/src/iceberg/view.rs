@@ -85,8 +85,9 @@ impl CatalogTable for IcebergView {
         Arc::clone(&self.schema)
     }
 
+    /// The version of the view.
     fn snapshot(&self) -> Option<i64> {
-        None
+        Some(self.metadata.current_version_id().into())
     }
 
     fn prefixes(&self) -> Vec<String> {
@@ -205,6 +206,8 @@ mod tests {
         let new = replaced_view(&old, &wish("SELECT 2 AS id", "lake")).unwrap();
         assert_eq!(new.uuid(), old.uuid());
         assert_eq!(new.versions().len(), 2);
+        assert_eq!(read(old, "lake").unwrap().snapshot(), Some(1));
+        assert_eq!(read(new.clone(), "lake").unwrap().snapshot(), Some(2));
         assert_eq!(read(new, "lake").unwrap().view().unwrap().sql, "SELECT 2 AS id");
     }
 

@@ -147,7 +147,7 @@ impl MemoryCatalog {
         let mut schemas = self.schemas.write();
         let tables = schemas.of_mut(&new.name.schema).map_err(|_| changed())?;
         let present = tables.get(&new.name.table).ok_or_else(changed)?;
-        if !present.is_view() || present.id() != old.id() || present.state() != old.state() {
+        if !present.is_view() || present.id() != old.id() || present.snapshot() != old.snapshot() {
             return Err(changed());
         }
         let next = present.redefined(new);

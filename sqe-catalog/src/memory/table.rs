@@ -68,11 +68,6 @@ impl MemoryTable {
         self.view.is_some()
     }
 
-    /// Which of its states this is, of a view, too.
-    pub(super) fn state(&self) -> i64 {
-        self.snapshot
-    }
-
     pub(super) fn id(&self) -> Uuid {
         self.facts.id.uuid
     }
@@ -135,7 +130,7 @@ impl CatalogTable for MemoryTable {
     }
 
     fn snapshot(&self) -> Option<i64> {
-        self.view.is_none().then_some(self.snapshot)
+        Some(self.snapshot)
     }
 
     fn prefixes(&self) -> Vec<String> {

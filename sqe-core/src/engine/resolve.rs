@@ -235,7 +235,7 @@ fn viewed(
     describe: &Decision,
 ) -> Result<Judged> {
     let name = &wanted.name;
-    case.note_decision(loaded.table.facts().id.clone(), Action::Select, select, None);
+    case.note_decision(loaded.table.facts().id.clone(), Action::Select, select, loaded.table.snapshot());
     let Some(restrictions) = select.restrictions() else { return Err(refusal(name, discover, Action::Select)) };
     if !restrictions.is_none() {
         return Err(Error::denied(format!(

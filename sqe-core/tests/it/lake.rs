@@ -275,7 +275,8 @@ impl CatalogSession for Opened {
                 let tables = schemas.get_mut(&new.name.schema).ok_or_else(|| Error::not_found("no such schema"))?;
                 let known = tables.get(&new.name.table).filter(|stored| stored.uuid == old.facts().id.uuid);
                 let known = known.ok_or_else(|| Error::conflict("the view changed"))?;
-                let next = Stored { uuid: known.uuid, owner: known.owner.clone(), ..view(&new) };
+                let version = known.version + 1;
+                let next = Stored { uuid: known.uuid, owner: known.owner.clone(), version, ..view(&new) };
                 tables.insert(new.name.table.clone(), next);
             }
             CatalogChange::DropTable { table: TableId { name, uuid, .. } }

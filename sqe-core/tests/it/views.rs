@@ -149,7 +149,8 @@ async fn a_view_of_which_policy_holds_back_a_part_is_refused() {
 
 #[tokio::test]
 async fn the_trail_names_the_views_and_the_tables_below_with_their_columns() {
-    let world = viewed("SELECT name FROM people WHERE salary > 10").await;
+    let world = viewed("SELECT 1 AS a").await;
+    world.rows("root", "CREATE OR REPLACE VIEW scratch.v AS SELECT name FROM people WHERE salary > 10").await.unwrap();
     world.rules.select("alice", "people", Kind::Mask.decision());
     let before = world.trail.events.lock().len();
     world.rows("alice", "SELECT * FROM scratch.w").await.unwrap();
@@ -157,10 +158,11 @@ async fn the_trail_names_the_views_and_the_tables_below_with_their_columns() {
     let read: Vec<String> = (events[before].tables.iter())
         .map(|access| {
             let columns: Vec<_> = access.columns.iter().map(|column| column.name.as_str()).collect();
-            format!("{} {} {} {}", access.table.name.table, access.action, access.verdict.as_str(), columns.join(","))
+            let (table, verdict, state) = (&access.table.name.table, access.verdict.as_str(), access.snapshot.unwrap());
+            format!("{table} {state} {} {verdict} {}", access.action, columns.join(","))
         })
         .collect();
-    assert_eq!(read, ["w select permitted ", "v select permitted ", "people select restricted name,salary"]);
+    assert_eq!(read, ["w 1 select permitted ", "v 2 select permitted ", "people 1 select restricted name,salary"]);
 }
 
 #[tokio::test]
