@@ -16,6 +16,7 @@ use datafusion::{
 };
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     Session,
@@ -205,32 +206,25 @@ where
         Err(error) => return Err(Case::at(session, sql, place).refuse(error).await),
     };
     let (asking, text) = (session.clone(), sql.to_owned());
-    let runtime = tokio::runtime::Handle::current();
-    let abandoned = CancellationToken::new();
-    let _guard = abandoned.clone().drop_guard();
     let here = place.clone();
-    let task = tokio::task::spawn_blocking(move || {
-        let _entered = here.span.clone().entered();
+    let planned = on_planning_thread(async move |abandoned: CancellationToken| {
         let _slot = slot;
-        on_tall_stack(|| {
-            runtime.block_on(in_trace(here.context, async {
-                let mut case = Case::at(&asking, &text, here.clone());
-                let planned = tokio::select! {
-                    biased;
-                    () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
-                    planned = tokio::time::timeout(asking.deadline(), work(&mut case)) => {
-                        let late = "planning took longer than a statement may take";
-                        planned.unwrap_or_else(|_| Err(Error::new(ErrorKind::DeadlineExceeded, late)))
-                    }
-                };
-                match planned {
-                    Ok(planned) => Ok((planned, case)),
-                    Err(error) => Err(case.refuse(error).await),
-                }
-            }))
-        })
+        let (span, context) = (here.span.clone(), here.context);
+        let planning = in_trace(context, async {
+            let mut case = Case::at(&asking, &text, here);
+            let planned = unless_abandoned(&abandoned, async {
+                let late = "planning took longer than a statement may take";
+                let planned = tokio::time::timeout(asking.deadline(), work(&mut case)).await;
+                planned.unwrap_or_else(|_| Err(Error::new(ErrorKind::DeadlineExceeded, late)))
+            });
+            match planned.await {
+                Ok(planned) => Ok((planned, case)),
+                Err(error) => Err(case.refuse(error).await),
+            }
+        });
+        planning.instrument(span).await
     });
-    match task.await {
+    match planned.await {
         Ok(planned) => planned,
         // It panicked. What was asked is on record all the same.
         Err(_) => {
@@ -246,23 +240,29 @@ fn on_tall_stack<T>(work: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(NEEDED, TALL, work)
 }
 
-/// Does work of planners that is no statement's own on a thread of its own, until nobody waits for it any more.
-pub(super) async fn aside<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+/// Runs what computes without a pause on a thread of its own, with a stack as tall as that needs. The token that it gets is
+/// cancelled when nobody waits for it any more.
+async fn on_planning_thread<T: Send + 'static>(
+    work: impl AsyncFnOnce(CancellationToken) -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
     let abandoned = CancellationToken::new();
     let _guard = abandoned.clone().drop_guard();
     let runtime = tokio::runtime::Handle::current();
-    let task = tokio::task::spawn_blocking(move || {
-        on_tall_stack(|| {
-            runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
-                    done = work => done,
-                }
-            })
-        })
-    });
-    task.await.unwrap_or_else(|_| Err(Error::internal("planning failed; see the engine's log")))
+    tokio::task::spawn_blocking(move || on_tall_stack(|| runtime.block_on(work(abandoned)))).await
+}
+
+async fn unless_abandoned<T>(abandoned: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = abandoned.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the client went away")),
+        done = work => done,
+    }
+}
+
+/// Does work of planners that is no statement's own, until nobody waits for it any more.
+pub(super) async fn aside<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let done = on_planning_thread(async move |abandoned: CancellationToken| unless_abandoned(&abandoned, work).await);
+    done.await.unwrap_or_else(|_| Err(Error::internal("planning failed; see the engine's log")))
 }
 
 /// The answer of a change: one row `count`.
