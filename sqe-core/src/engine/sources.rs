@@ -159,6 +159,8 @@ impl Within {
             ErrorKind::Unavailable | ErrorKind::ResourceExhausted | ErrorKind::DeadlineExceeded => {
                 format!("view {view} cannot be read at the moment; try again later")
             }
+            ErrorKind::Unauthenticated => format!("a catalog that view {view} reads does not accept you; log in again"),
+            ErrorKind::Cancelled => format!("view {view} was not read to its end"),
             ErrorKind::Internal => format!("view {view} cannot be read; see the engine's log"),
             _ => {
                 let message =
@@ -186,7 +188,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Of all failures the one that a person is told.
-    fn check(&mut self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         let mut failure = None;
         for wanted in &self.order {
             if let Some(Err(error)) = self.known.get(wanted) {
@@ -308,7 +310,7 @@ pub(super) async fn bind_sources(
     own: Own,
 ) -> Result<Vec<Source>> {
     let names = Names::of(&case.session, statement, scope, versions)?;
-    let mut found = find(case, &names).await?;
+    let found = find(case, &names).await?;
     found.check()?;
     case.secret = case.secret.take().or_else(|| found.undescribed());
     Binder { case, found: &found, views: HashMap::new(), lists: HashMap::new(), own }
@@ -429,5 +431,40 @@ impl TableProvider for BoundView {
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         Err(DataFusionError::Internal("a view was scanned".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// What somebody may not know looks like a denial; that nobody could tell does not.
+    #[rstest]
+    #[case(ErrorKind::NotFound, ErrorKind::PermissionDenied)]
+    #[case(ErrorKind::PermissionDenied, ErrorKind::PermissionDenied)]
+    #[case(ErrorKind::InvalidInput, ErrorKind::PermissionDenied)]
+    #[case(ErrorKind::Unsupported, ErrorKind::PermissionDenied)]
+    #[case(ErrorKind::Unavailable, ErrorKind::Unavailable)]
+    #[case(ErrorKind::Unauthenticated, ErrorKind::Unauthenticated)]
+    #[case(ErrorKind::ResourceExhausted, ErrorKind::ResourceExhausted)]
+    #[case(ErrorKind::DeadlineExceeded, ErrorKind::DeadlineExceeded)]
+    #[case(ErrorKind::Cancelled, ErrorKind::Cancelled)]
+    #[case(ErrorKind::Internal, ErrorKind::Internal)]
+    fn failures_inside_of_a_secret_view_are_told_apart_without_its_text(
+        #[case] kind: ErrorKind,
+        #[case] told: ErrorKind,
+    ) {
+        let name = |table: &str| TableName::new("lake", "s", table);
+        let error = || Error::new(kind, "of a secret");
+        let secret = Within::of(name("v"), false, None);
+        for within in [&secret, &Within::of(name("w"), true, Some(&secret))] {
+            let shown = within.told(error());
+            assert_eq!(shown.kind(), told);
+            assert!(shown.message().contains("lake.s.v") && !shown.message().contains("secret"), "{shown}");
+        }
+        let known = Within::of(name("v"), true, None).told(error());
+        assert_eq!((known.kind(), known.message()), (kind, "in view lake.s.v: of a secret"));
     }
 }
