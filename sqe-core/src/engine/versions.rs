@@ -48,6 +48,9 @@ impl Versions {
 /// # Errors
 /// `InvalidInput` for what is no constant, no number or name of a version and no time.
 pub(super) async fn take(case: &Case, statement: &mut Parsed) -> Result<Versions> {
+    if !remain(statement) {
+        return Ok(Versions::default());
+    }
     let Parsed::Statement(ast) = statement else { return Ok(Versions::default()) };
     let mut taken = Taken::default();
     let _ = Visit::visit(ast.as_ref(), &mut taken.names);

@@ -7,7 +7,6 @@ use datafusion::sql::{
     parser::Statement as Parsed,
     sqlparser::ast::{CreateView, ObjectName},
 };
-
 use futures::future::BoxFuture;
 
 use super::{
@@ -44,14 +43,14 @@ pub(super) async fn plan_create(case: &mut Case, create: CreateView, text: Strin
         _ => None,
     };
     let scope = Scope::of(&session);
-    let bound = bind(case, query(&session, &text)?, &scope, Own::Columns).await?;
+    let bound = bind(case, query(&session, &text)?, &scope).await?;
     let called: Vec<String> = create.columns.iter().map(|column| normal(&column.name)).collect();
     let (text, bound) = if called.is_empty() {
         (text, bound)
     } else {
         // As it will be read, and noted once.
         let text = with_columns(&text, &name, bound.plan.schema().as_arrow(), &called)?;
-        let bound = bind(&mut case.clone(), query(&session, &text)?, &scope, Own::Columns).await?;
+        let bound = bind(&mut case.clone(), query(&session, &text)?, &scope).await?;
         (text, bound)
     };
     if !parameters(&bound.plan)?.fields().is_empty() {
@@ -75,9 +74,10 @@ pub(super) async fn plan_create(case: &mut Case, create: CreateView, text: Strin
     Ok(change(case, vec![step], ignore))
 }
 
-async fn bind(case: &mut Case, mut query: Parsed, scope: &Scope, own: Own) -> Result<Bound> {
+/// Binds a query that is looked at for its columns alone.
+async fn bind(case: &mut Case, mut query: Parsed, scope: &Scope) -> Result<Bound> {
     let versions = versions::take(case, &mut query).await?;
-    let sources = bind_sources(case, &query, scope, &versions, own).await?;
+    let sources = bind_sources(case, &query, scope, &versions, Own::Columns).await?;
     bind_against(case, query, scope, sources, Vec::new()).await
 }
 
@@ -110,7 +110,7 @@ async fn replaceable(case: &mut Case, name: &TableName, loaded: Loaded) -> Resul
     let decisions = decide(&case.session, &accesses).await?;
     let [discover, alter] = decisions.as_slice() else { return Err(Error::internal("a decision is missing")) };
     let alter = of_known(discover, alter);
-    case.note_decision(facts.id, Action::Alter, alter, None);
+    case.note_decision(facts.id, Action::Alter, alter, loaded.table.snapshot());
     if !alter.is_permit() {
         // Whoever may create here learns that the name is taken, as from CREATE VIEW; nobody learns more.
         return Err(match discover.is_permit() {
@@ -151,7 +151,7 @@ pub(super) async fn columns(case: &Case, name: &TableName) -> Result<SchemaRef> 
     let name = [&name.catalog, &name.schema, &name.table].map(|part| quoted(part)).join(".");
     let statement = query(&case.session, &format!("SELECT * FROM {name}"))?;
     let scope = Scope::of(&case.session);
-    let bound = bind(&mut case, statement, &scope, Own::Columns).await?;
+    let bound = bind(&mut case, statement, &scope).await?;
     Ok(plain(bound.plan.schema().as_arrow()))
 }
 
