@@ -25,6 +25,8 @@ const SCHEMAS: usize = 1024;
 pub(super) struct Bundle {
     snapshot: String,
     entries: Vec<Entry>,
+    /// The ids of those that people may know of.
+    explainable: BTreeSet<String>,
     schema: serde_json::Value,
     schemas: Mutex<HashMap<RowTypes, Arc<Schema>>>,
     decisions: Cache,
@@ -45,6 +47,7 @@ impl Bundle {
         }
         Ok(Self {
             snapshot: source::snapshot(&texts),
+            explainable: entries.iter().filter(|entry| entry.explainable).map(|entry| entry.id.clone()).collect(),
             entries,
             schema,
             schemas: Mutex::default(),
@@ -80,8 +83,7 @@ impl Bundle {
 
     /// Whether a person may know which policies decided: each of them says so, and there is one.
     pub(super) fn explains(&self, policies: &BTreeSet<String>) -> bool {
-        let open = |id: &String| self.entries.iter().any(|entry| entry.explainable && entry.id == *id);
-        !policies.is_empty() && policies.iter().all(open)
+        !policies.is_empty() && policies.is_subset(&self.explainable)
     }
 
     /// The schema in which a table's rows have its columns as attributes.
